@@ -1,0 +1,227 @@
+//! Files of one folder, as the WAL and the broker's identity use them.
+//!
+//! Owns: the seam and its production form. Invariants: `sync` returns only when the bytes would
+//! survive a power cut as far as the device tells; a new name is durable only after `sync_folder`.
+
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+/// A disk: named files in folders.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Creates `folder` and its parents, private to this user, and makes their names durable.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn create_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Names of the files in `folder`, sorted.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
+    /// Opens for reading and writing; creates when `create` (failing if it is there).
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>>;
+    /// A whole small file.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Replaces a small file as one step that survives a power cut: new file, sync, rename, sync.
+    ///
+    /// # Errors
+    /// As the operating system reports; the old content is then still there.
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()>;
+    /// Gives a file another name in the same folder.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Deletes a file; one that is not there is fine.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn delete(&self, path: &Path) -> io::Result<()>;
+    /// Makes names made or changed in `folder` durable.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Takes the folder's lock file for this process; `None` when another holds it.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
+    /// Bytes an unprivileged writer can still take on the file system of `folder`.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
+}
+
+/// An open file.
+pub trait DiskFile: Send + Sync + fmt::Debug {
+    /// Writes all of `parts`, one after the other, from `position`.
+    ///
+    /// # Errors
+    /// As the operating system reports; how much landed is then unknown.
+    fn write_at(&self, position: u64, parts: &[Bytes]) -> io::Result<()>;
+    /// Fills `into` from `position`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file ends before; else as the operating system reports.
+    fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()>;
+    /// Makes written bytes durable (fdatasync).
+    ///
+    /// # Errors
+    /// As the operating system reports; the written bytes are then lost or not, for good.
+    fn sync(&self) -> io::Result<()>;
+    /// Reserves `bytes` on the disk and makes the file at least that long.
+    ///
+    /// # Errors
+    /// `StorageFull` when there is no room; nothing is then kept of the try.
+    fn preallocate(&self, bytes: u64) -> io::Result<()>;
+    /// The file's length in bytes.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether it has no bytes.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// The machine's file systems.
+#[derive(Debug)]
+pub struct FileDisk;
+
+impl Disk for FileDisk {
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            self.create_folder(parent)?;
+        }
+        match fs::DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
+            other => other?,
+        }
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        self.sync_folder(parent.unwrap_or(Path::new(".")))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(create).mode(0o600);
+        Ok(Arc::new(OsFile(options.open(path)?)))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all_at(content, 0)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        self.sync_folder(path.parent().unwrap_or(Path::new(".")))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn delete(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        File::open(folder)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(folder)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct OsFile(File);
+
+impl DiskFile for OsFile {
+    fn write_at(&self, mut position: u64, parts: &[Bytes]) -> io::Result<()> {
+        // A WAL entry is one to three parts of up to megabytes: one call a part costs nothing.
+        for part in parts {
+            self.0.write_all_at(part, position)?;
+            position += u64::try_from(part.len()).unwrap_or(u64::MAX);
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(into, position)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn preallocate(&self, bytes: u64) -> io::Result<()> {
+        use rustix::{fs::FallocateFlags, io::Errno};
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, bytes) {
+            // Some file systems cannot reserve; the file grows as it is written then.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(()) => self.0.sync_all(),
+        }
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.size())
+    }
+}

@@ -1,0 +1,37 @@
+//! The only door to the operating system: clock, entropy, disk, network, tasks.
+//!
+//! Owns: the seams, their production forms and, in `sim`, their simulated twins.
+//! Does not own: any decision. Invariant: nothing above reads a clock, a random number, a file or
+//! a socket but through here.
+
+pub mod clock;
+pub mod disk;
+pub mod entropy;
+pub mod net;
+pub mod sim;
+pub mod task;
+
+use std::sync::Arc;
+
+/// The seams a part is built with; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Env {
+    /// Time.
+    pub clock: Arc<dyn clock::Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn entropy::Entropy>,
+    /// Files.
+    pub disk: Arc<dyn disk::Disk>,
+}
+
+impl Env {
+    /// The real machine.
+    #[must_use]
+    pub fn real() -> Self {
+        Self {
+            clock: Arc::new(clock::SystemClock),
+            entropy: Arc::new(entropy::SystemEntropy),
+            disk: Arc::new(disk::FileDisk),
+        }
+    }
+}

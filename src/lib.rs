@@ -1,0 +1,10 @@
+//! Strandline: a Kafka-compatible broker whose home is a bucket.
+//!
+//! The floors, top first; a module imports only from lower ones (`tests/architecture.rs`):
+//! `broker cli` · `config` · `client http` · `kafka` · `group` · `log` ·
+//! `replication cluster manifest object cache` · `wal store record` · `types env metrics`.
+//! `docs/ARCHITECTURE.md` is the map.
+
+pub mod env;
+pub mod metrics;
+pub mod types;
