@@ -7,4 +7,5 @@
 
 pub mod env;
 pub mod metrics;
+pub mod record;
 pub mod types;

@@ -1,0 +1,347 @@
+//! One batch as a view over its bytes.
+//!
+//! Layout, big endian:
+//! ```text
+//!  0 i64 base offset            *      43 i64 producer id, -1 for none
+//!  8 i32 bytes after this field        51 i16 producer epoch
+//! 12 i32 leader epoch           *      53 i32 base sequence
+//! 16 i8  magic, 2                      57 i32 record count
+//! 17 u32 CRC32C of 21..end      *      61 the records, compressed or not
+//! 21 i16 attributes: 0..=2 codec, 3 LogAppendTime, 4 transactional, 5 control, 6 delete horizon
+//! 23 i32 last offset delta
+//! 27 i64 base timestamp
+//! 35 i64 max timestamp
+//! ```
+//! `*`: outside the CRC. The leader writes base offset and leader epoch without touching the rest.
+
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
+
+use super::{Compression, Error, Limits, Records, compress};
+use crate::types::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId};
+
+/// Bytes of a batch before its records.
+pub const HEADER_BYTES: usize = 61;
+
+/// Bytes of the fields before the part whose length the batch states.
+const LENGTH_END: usize = 12;
+const EPOCH: Range<usize> = 12..16;
+const BASE_OFFSET: Range<usize> = 0..8;
+const CRC: Range<usize> = 17..21;
+const CRC_START: usize = 21;
+const ATTRIBUTES: Range<usize> = 21..23;
+const MAX_TIMESTAMP: Range<usize> = 35..43;
+
+const LOG_APPEND_TIME: i16 = 1 << 3;
+const TRANSACTIONAL: i16 = 1 << 4;
+const CONTROL: i16 = 1 << 5;
+const DELETE_HORIZON: i16 = 1 << 6;
+
+/// Which time a batch's records carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampType {
+    /// Each record its producer's.
+    CreateTime,
+    /// All records the batch's max timestamp: when the broker appended it.
+    LogAppendTime,
+}
+
+/// One whole batch of format 2. Cheap to clone; holds its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchView {
+    base_offset: Offset,
+    leader_epoch: LeaderEpoch,
+    crc: u32,
+    attributes: i16,
+    last_offset_delta: i32,
+    base_timestamp: Millis,
+    max_timestamp: Millis,
+    producer_id: ProducerId,
+    producer_epoch: ProducerEpoch,
+    base_sequence: i32,
+    record_count: i32,
+    bytes: Bytes,
+}
+
+impl BatchView {
+    /// The one batch that `bytes` is. Checks lengths, magic and the signs of counts, not the CRC.
+    ///
+    /// # Errors
+    /// When `bytes` is anything but exactly one batch of format 2.
+    pub fn parse(bytes: Bytes) -> Result<Self, Error> {
+        match Self::length(&bytes)? {
+            length if length == bytes.len() => Self::read(bytes),
+            _ => Err(Error::Malformed("bytes after the batch")),
+        }
+    }
+
+    /// The batches that stand one after the other in `bytes`.
+    ///
+    /// # Errors
+    /// When `bytes` is anything but whole batches of format 2.
+    pub fn split(mut bytes: Bytes) -> Result<Vec<Self>, Error> {
+        let mut batches = Vec::new();
+        while !bytes.is_empty() {
+            let length = Self::length(&bytes)?;
+            batches.push(Self::read(bytes.split_to(length))?);
+        }
+        Ok(batches)
+    }
+
+    /// Length of the batch that `bytes` starts with; at most `bytes.len()`.
+    fn length(bytes: &[u8]) -> Result<usize, Error> {
+        // The magic is read before the length is trusted: older formats have other lengths.
+        match bytes.get(16) {
+            None => return Err(Error::Malformed("shorter than a header")),
+            Some(2) => {}
+            Some(other) => return Err(Error::Magic(i8::from_be_bytes([*other]))),
+        }
+        let Some(mut stated) = bytes.get(8..LENGTH_END) else {
+            return Err(Error::Malformed("shorter than a header"));
+        };
+        let stated =
+            usize::try_from(stated.get_i32()).map_err(|_| Error::Malformed("negative length"))?;
+        let length = stated.saturating_add(LENGTH_END);
+        if length < HEADER_BYTES {
+            return Err(Error::Malformed("length below a header's"));
+        }
+        if length > bytes.len() {
+            return Err(Error::Malformed("cut short"));
+        }
+        Ok(length)
+    }
+
+    fn read(bytes: Bytes) -> Result<Self, Error> {
+        let Some(mut header) = bytes.get(..HEADER_BYTES) else {
+            return Err(Error::Malformed("shorter than a header"));
+        };
+        let base_offset = Offset(header.get_i64());
+        header.advance(4);
+        let leader_epoch = LeaderEpoch(header.get_i32());
+        header.advance(1);
+        let view = Self {
+            base_offset,
+            leader_epoch,
+            crc: header.get_u32(),
+            attributes: header.get_i16(),
+            last_offset_delta: header.get_i32(),
+            base_timestamp: Millis(header.get_i64()),
+            max_timestamp: Millis(header.get_i64()),
+            producer_id: ProducerId(header.get_i64()),
+            producer_epoch: ProducerEpoch(header.get_i16()),
+            base_sequence: header.get_i32(),
+            record_count: header.get_i32(),
+            bytes,
+        };
+        if view.last_offset_delta < 0 || view.record_count < 0 {
+            return Err(Error::Malformed("negative count"));
+        }
+        if view.base_offset.0.checked_add(i64::from(view.last_offset_delta) + 1).is_none() {
+            return Err(Error::Malformed("offsets past the last one"));
+        }
+        Ok(view)
+    }
+
+    /// Offset of the first record.
+    #[must_use]
+    pub fn base_offset(&self) -> Offset {
+        self.base_offset
+    }
+
+    /// The offset after the last record's.
+    #[must_use]
+    pub fn end_offset(&self) -> Offset {
+        self.base_offset.advance(self.offset_count())
+    }
+
+    /// How many offsets the batch takes: its record count, or more once compacted.
+    #[must_use]
+    pub fn offset_count(&self) -> i64 {
+        i64::from(self.last_offset_delta) + 1
+    }
+
+    /// Epoch of the leader that appended it.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// The raw attribute bits.
+    #[must_use]
+    pub fn attributes(&self) -> i16 {
+        self.attributes
+    }
+
+    /// How the records are compressed.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCompression`].
+    pub fn compression(&self) -> Result<Compression, Error> {
+        Compression::from_attributes(self.attributes)
+    }
+
+    /// Which time the records carry.
+    #[must_use]
+    pub fn timestamp_type(&self) -> TimestampType {
+        if self.attributes & LOG_APPEND_TIME == 0 {
+            TimestampType::CreateTime
+        } else {
+            TimestampType::LogAppendTime
+        }
+    }
+
+    /// What record timestamps are stored relative to.
+    #[must_use]
+    pub fn base_timestamp(&self) -> Millis {
+        self.base_timestamp
+    }
+
+    /// The latest timestamp of the records, as the header says.
+    #[must_use]
+    pub fn max_timestamp(&self) -> Millis {
+        self.max_timestamp
+    }
+
+    /// Who wrote it, if the producer is idempotent.
+    #[must_use]
+    pub fn producer_id(&self) -> Option<ProducerId> {
+        (self.producer_id.0 >= 0).then_some(self.producer_id)
+    }
+
+    /// The producer's epoch; -1 without a producer id.
+    #[must_use]
+    pub fn producer_epoch(&self) -> ProducerEpoch {
+        self.producer_epoch
+    }
+
+    /// Sequence of the first record; -1 for none.
+    #[must_use]
+    pub fn base_sequence(&self) -> i32 {
+        self.base_sequence
+    }
+
+    /// Sequence of the last record, counted on from the first; after `i32::MAX` comes 0.
+    #[must_use]
+    pub fn last_sequence(&self) -> i32 {
+        if self.base_sequence < 0 {
+            return self.base_sequence;
+        }
+        let last = i64::from(self.base_sequence) + i64::from(self.last_offset_delta);
+        i32::try_from(last & i64::from(i32::MAX)).unwrap_or(i32::MAX)
+    }
+
+    /// How many records it has, as the header says.
+    #[must_use]
+    pub fn record_count(&self) -> i32 {
+        self.record_count
+    }
+
+    /// Whether it is part of a transaction.
+    #[must_use]
+    pub fn is_transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL != 0
+    }
+
+    /// Whether it holds markers of transactions, not data.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.attributes & CONTROL != 0
+    }
+
+    /// Whether the base timestamp is a delete horizon; only the cleaner sets it.
+    #[must_use]
+    pub fn has_delete_horizon(&self) -> bool {
+        self.attributes & DELETE_HORIZON != 0
+    }
+
+    /// The whole batch.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The records as they are stored, compressed or not.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        self.bytes.slice(HEADER_BYTES..)
+    }
+
+    /// Compares the CRC with the bytes.
+    ///
+    /// # Errors
+    /// [`Error::Crc`].
+    pub fn check_crc(&self) -> Result<(), Error> {
+        let found = crc_fast::crc32_iscsi(self.bytes.get(CRC_START..).unwrap_or_default());
+        if found == self.crc { Ok(()) } else { Err(Error::Crc { expected: self.crc, found }) }
+    }
+
+    /// The records, decompressed within `limits`.
+    ///
+    /// # Errors
+    /// When they do not decompress within `limits`; malformed records come as the iterator's items.
+    pub fn records(&self, limits: &Limits) -> Result<Records, Error> {
+        Ok(Records::new(self, self.decompressed(limits)?))
+    }
+
+    /// The records' bytes, decompressed within `limits`.
+    ///
+    /// # Errors
+    /// When they do not decompress within `limits`.
+    pub fn decompressed(&self, limits: &Limits) -> Result<Bytes, Error> {
+        match self.compression()? {
+            Compression::None => Ok(self.body()),
+            codec => compress::decompress(codec, &self.body(), limits),
+        }
+    }
+}
+
+/// What the leader does to a batch's timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timestamps {
+    /// Nothing.
+    Keep,
+    /// The header's max timestamp was wrong; this is it.
+    Max(Millis),
+    /// Every record gets this time (`message.timestamp.type=LogAppendTime`).
+    LogAppend(Millis),
+}
+
+/// What the leader writes into a batch it appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The timestamps.
+    pub timestamps: Timestamps,
+}
+
+/// The header `batch` gets in the log. The CRC is computed anew only when timestamps change.
+#[must_use]
+pub fn stamped_header(batch: &BatchView, stamp: &Stamp) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header.copy_from_slice(batch.bytes.get(..HEADER_BYTES).unwrap_or(&[0; HEADER_BYTES]));
+    put(&mut header, BASE_OFFSET, &stamp.base_offset.0.to_be_bytes());
+    put(&mut header, EPOCH, &stamp.leader_epoch.0.to_be_bytes());
+    let (attributes, max_timestamp) = match stamp.timestamps {
+        Timestamps::Keep => return header,
+        Timestamps::Max(max) => (batch.attributes, max),
+        Timestamps::LogAppend(now) => (batch.attributes | LOG_APPEND_TIME, now),
+    };
+    put(&mut header, ATTRIBUTES, &attributes.to_be_bytes());
+    put(&mut header, MAX_TIMESTAMP, &max_timestamp.0.to_be_bytes());
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    digest.update(header.get(CRC_START..).unwrap_or_default());
+    digest.update(batch.bytes.get(HEADER_BYTES..).unwrap_or_default());
+    let crc = u32::try_from(digest.finalize()).unwrap_or_default();
+    put(&mut header, CRC, &crc.to_be_bytes());
+    header
+}
+
+fn put(header: &mut [u8; HEADER_BYTES], at: Range<usize>, value: &[u8]) {
+    if let Some(field) = header.get_mut(at) {
+        field.copy_from_slice(value);
+    }
+}
