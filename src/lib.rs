@@ -6,6 +6,7 @@
 //! `docs/ARCHITECTURE.md` is the map.
 
 pub mod env;
+pub mod group;
 pub mod metrics;
 pub mod record;
 pub mod types;
