@@ -9,4 +9,6 @@ pub mod env;
 pub mod group;
 pub mod metrics;
 pub mod record;
+pub mod replication;
 pub mod types;
+pub mod wal;
