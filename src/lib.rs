@@ -5,8 +5,11 @@
 //! `replication cluster manifest object cache` · `wal store record` · `types env metrics`.
 //! `docs/ARCHITECTURE.md` is the map.
 
+pub mod client;
+pub mod config;
 pub mod env;
 pub mod group;
+pub mod http;
 pub mod metrics;
 pub mod record;
 pub mod replication;

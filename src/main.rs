@@ -1,1 +1,3 @@
+//! The `strandline` program.
+
 fn main() {}

@@ -1,0 +1,454 @@
+//! The broker's whole configuration: flags, environment, TOML file, in that order.
+//!
+//! Owns: names, defaults, cross-checks, the one table that flags, `STRANDLINE_*` and the file
+//! share. Does not own: how a value is used. Invariant: an unknown key is an error everywhere.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::types::{BrokerId, ByteCount};
+
+/// Why a configuration is refused. Each names the key, what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration file {path} is not valid: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+    /// A value that cannot be used.
+    #[error("{key}: {reason}")]
+    Value {
+        /// The key as a flag.
+        key: &'static str,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// An environment variable nothing reads.
+    #[error(
+        "the environment variable {0} is not a setting of this version; \
+         `strandline serve --help` lists them"
+    )]
+    UnknownVariable(String),
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text);
+    parsed.map_err(|error| format!("{error}; write a number and a unit: 500ms, 10s, 5m, 1h"))
+}
+
+fn bytes(text: &str) -> Result<ByteCount, String> {
+    let parsed = text.parse::<bytesize::ByteSize>();
+    let size = parsed.map_err(|error| format!("{error}; write a size: 512KiB, 64MiB, 4GiB"))?;
+    Ok(ByteCount(size.as_u64()))
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+mod text {
+    //! Durations and sizes in the file, written as on the command line.
+    use serde::{Deserialize, Deserializer, de::Error};
+
+    use super::{ByteCount, Duration};
+
+    pub(super) fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+        super::duration(&String::deserialize(d)?).map(Some).map_err(D::Error::custom)
+    }
+
+    pub(super) fn bytes<'de, D: Deserializer<'de>>(d: D) -> Result<Option<ByteCount>, D::Error> {
+        super::bytes(&String::deserialize(d)?).map(Some).map_err(D::Error::custom)
+    }
+}
+
+/// What a user may set. Each field is a flag, a variable `STRANDLINE_<NAME>` and a key of the
+/// file (the flag's name without the dashes).
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// A TOML file with any of these settings, keys named like the flags
+    #[arg(long, env = "STRANDLINE_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Where the data lives: s3://name/prefix, gs://name/prefix, az://container/prefix,
+    /// file:///folder or memory:// [default: the folder strandline-data/bucket]
+    #[arg(long, env = "STRANDLINE_BUCKET", value_name = "URL")]
+    pub bucket: Option<String>,
+    /// Endpoint of an S3-compatible store (MinIO, SeaweedFS, LocalStack...), http://HOST:PORT
+    #[arg(long, env = "STRANDLINE_S3_ENDPOINT", value_name = "URL")]
+    pub s3_endpoint: Option<String>,
+    /// Folder of the write-ahead log, on a disk that keeps what it synced
+    /// [default: strandline-data/wal]
+    #[arg(long, env = "STRANDLINE_WAL_DIR", value_name = "DIR")]
+    pub wal_dir: Option<PathBuf>,
+    /// Most bytes the write-ahead log may hold while the bucket is away
+    /// [default: 4GiB or half the free space, whichever is less]
+    #[arg(long, env = "STRANDLINE_WAL_BUDGET", value_name = "SIZE", value_parser = bytes)]
+    #[serde(deserialize_with = "text::bytes")]
+    pub wal_budget: Option<ByteCount>,
+    /// Where Kafka clients connect [default: 127.0.0.1:9092]
+    #[arg(long, env = "STRANDLINE_KAFKA_LISTEN", value_name = "HOST:PORT")]
+    pub kafka_listen: Option<String>,
+    /// The address clients are told; required when listening on a wildcard
+    #[arg(long, env = "STRANDLINE_KAFKA_ADVERTISE", value_name = "HOST:PORT")]
+    pub kafka_advertise: Option<String>,
+    /// Where health, metrics and administration are served [default: 127.0.0.1:8080]
+    #[arg(long, env = "STRANDLINE_HTTP_LISTEN", value_name = "HOST:PORT")]
+    pub http_listen: Option<String>,
+    /// This broker's id [default: given out by the cluster and kept in the WAL folder]
+    #[arg(long, env = "STRANDLINE_BROKER_ID", value_name = "N")]
+    pub broker_id: Option<i32>,
+    /// The rack or zone this broker is in, as clients see it
+    #[arg(long, env = "STRANDLINE_RACK", value_name = "NAME")]
+    pub rack: Option<String>,
+    /// Bytes of newest records kept in memory for readers [default: 128MiB]
+    #[arg(long, env = "STRANDLINE_TAIL_MEMORY", value_name = "SIZE", value_parser = bytes)]
+    #[serde(deserialize_with = "text::bytes")]
+    pub tail_memory: Option<ByteCount>,
+    /// Bytes of blocks read from the bucket kept in memory [default: 128MiB]
+    #[arg(long, env = "STRANDLINE_CACHE_MEMORY", value_name = "SIZE", value_parser = bytes)]
+    #[serde(deserialize_with = "text::bytes")]
+    pub cache_memory: Option<ByteCount>,
+    /// How long SIGTERM may take to bring everything to the bucket [default: 60s]
+    #[arg(long, env = "STRANDLINE_DRAIN_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    #[serde(deserialize_with = "text::duration")]
+    pub drain_timeout: Option<Duration>,
+    /// A WAL segment is closed and uploaded at this size [default: 64MiB]
+    #[arg(long, env = "STRANDLINE_ROLL_BYTES", value_name = "SIZE", value_parser = bytes)]
+    #[serde(deserialize_with = "text::bytes")]
+    pub roll_bytes: Option<ByteCount>,
+    /// ...or this long after its first record [default: 10s]
+    #[arg(long, env = "STRANDLINE_ROLL_AFTER", value_name = "TIME", value_parser = duration)]
+    #[serde(deserialize_with = "text::duration")]
+    pub roll_after: Option<Duration>,
+    /// How long the bucket's lease outlives its holder; renewed every third [default: 180s]
+    #[arg(long, env = "STRANDLINE_LEASE", value_name = "TIME", value_parser = duration)]
+    #[serde(deserialize_with = "text::duration")]
+    pub lease: Option<Duration>,
+    /// How often retention looks for what may go [default: 5m]
+    #[arg(long, env = "STRANDLINE_RETENTION_CHECK", value_name = "TIME", value_parser = duration)]
+    #[serde(deserialize_with = "text::duration")]
+    pub retention_check: Option<Duration>,
+    /// How long an unlinked object is kept for those still reading it [default: 10m]
+    #[arg(long, env = "STRANDLINE_DELETE_GRACE", value_name = "TIME", value_parser = duration)]
+    #[serde(deserialize_with = "text::duration")]
+    pub delete_grace: Option<Duration>,
+    /// How often the bucket is swept for objects nobody refers to [default: 24h]
+    #[arg(long, env = "STRANDLINE_SWEEP", value_name = "TIME", value_parser = duration)]
+    #[serde(deserialize_with = "text::duration")]
+    pub sweep: Option<Duration>,
+    /// Age at which a partition's runs move from the metadata to its manifest [default: 1h]
+    #[arg(long, env = "STRANDLINE_MANIFEST_AFTER", value_name = "TIME", value_parser = duration)]
+    #[serde(deserialize_with = "text::duration")]
+    pub manifest_after: Option<Duration>,
+    /// Most client connections at once [default: 10000]
+    #[arg(long, env = "STRANDLINE_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<u32>,
+    /// A Kafka broker setting, NAME=VALUE, such as auto.create.topics.enable=false; may repeat.
+    /// In the file: the table [kafka]
+    #[arg(long = "kafka", env = "STRANDLINE_KAFKA", value_name = "NAME=VALUE",
+          value_parser = name_and_value, value_delimiter = ',')]
+    #[serde(skip)]
+    pub kafka_pairs: Vec<(String, String)>,
+    /// The file's table of Kafka broker settings.
+    #[arg(skip)]
+    pub kafka: BTreeMap<String, toml::Value>,
+}
+
+/// A checked configuration: every value typed, every default filled in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The bucket's URL as given.
+    pub bucket: String,
+    /// Endpoint of an S3-compatible store.
+    pub s3_endpoint: Option<String>,
+    /// The WAL's folder.
+    pub wal_dir: PathBuf,
+    /// The WAL's budget; `None`: chosen from the free space.
+    pub wal_budget: Option<ByteCount>,
+    /// Kafka's listener.
+    pub kafka_listen: SocketAddr,
+    /// What clients are told.
+    pub kafka_advertise: (String, u16),
+    /// HTTP's listener.
+    pub http_listen: SocketAddr,
+    /// A fixed broker id.
+    pub broker_id: Option<BrokerId>,
+    /// The rack.
+    pub rack: Option<String>,
+    /// Memory for the tail.
+    pub tail_memory: ByteCount,
+    /// Memory for blocks.
+    pub cache_memory: ByteCount,
+    /// The drain's limit.
+    pub drain_timeout: Duration,
+    /// Roll by size.
+    pub roll_bytes: ByteCount,
+    /// Roll by age.
+    pub roll_after: Duration,
+    /// The lease's length.
+    pub lease: Duration,
+    /// Retention's interval.
+    pub retention_check: Duration,
+    /// Grace of unlinked objects.
+    pub delete_grace: Duration,
+    /// The sweep's interval.
+    pub sweep: Duration,
+    /// Age of runs that move to manifests.
+    pub manifest_after: Duration,
+    /// Connection limit.
+    pub max_connections: u32,
+    /// Kafka broker settings by name.
+    pub kafka: BTreeMap<String, String>,
+}
+
+const DEFAULT_FOLDER: &str = "strandline-data";
+
+impl Settings {
+    /// Reads the file the flags or the environment name, and checks everything together.
+    ///
+    /// # Errors
+    /// The first key that cannot be used, with what to do.
+    pub fn resolve(
+        self,
+        variables: impl Iterator<Item = String>,
+        read: impl Fn(&Path) -> std::io::Result<Vec<u8>>,
+    ) -> Result<Config, Error> {
+        let known = known_variables();
+        for name in variables.filter(|name| name.starts_with("STRANDLINE_")) {
+            // Scripts and tests have variables of their own under these two names.
+            let tooling = name.starts_with("STRANDLINE_TEST_") || name == "STRANDLINE_CACHE";
+            if !tooling && !known.contains(&name) {
+                return Err(Error::UnknownVariable(name));
+            }
+        }
+        let file = match &self.config {
+            None => Self::default(),
+            Some(path) => {
+                let content = read(path)
+                    .map_err(|source| Error::Unreadable { path: path.clone(), source })?;
+                let text = String::from_utf8_lossy(&content);
+                toml::from_str(&text).map_err(|error| Error::File {
+                    path: path.clone(),
+                    reason: error.to_string(),
+                })?
+            }
+        };
+        self.over(file).check()
+    }
+
+    /// These settings, with `below` where they are silent.
+    fn over(self, below: Self) -> Self {
+        Self {
+            config: self.config,
+            bucket: self.bucket.or(below.bucket),
+            s3_endpoint: self.s3_endpoint.or(below.s3_endpoint),
+            wal_dir: self.wal_dir.or(below.wal_dir),
+            wal_budget: self.wal_budget.or(below.wal_budget),
+            kafka_listen: self.kafka_listen.or(below.kafka_listen),
+            kafka_advertise: self.kafka_advertise.or(below.kafka_advertise),
+            http_listen: self.http_listen.or(below.http_listen),
+            broker_id: self.broker_id.or(below.broker_id),
+            rack: self.rack.or(below.rack),
+            tail_memory: self.tail_memory.or(below.tail_memory),
+            cache_memory: self.cache_memory.or(below.cache_memory),
+            drain_timeout: self.drain_timeout.or(below.drain_timeout),
+            roll_bytes: self.roll_bytes.or(below.roll_bytes),
+            roll_after: self.roll_after.or(below.roll_after),
+            lease: self.lease.or(below.lease),
+            retention_check: self.retention_check.or(below.retention_check),
+            delete_grace: self.delete_grace.or(below.delete_grace),
+            sweep: self.sweep.or(below.sweep),
+            manifest_after: self.manifest_after.or(below.manifest_after),
+            max_connections: self.max_connections.or(below.max_connections),
+            kafka_pairs: self.kafka_pairs,
+            kafka: below.kafka,
+        }
+    }
+
+    fn check(self) -> Result<Config, Error> {
+        let kafka_listen =
+            socket("--kafka-listen", self.kafka_listen.as_deref(), "127.0.0.1:9092")?;
+        let kafka_advertise = match &self.kafka_advertise {
+            Some(text) => host_and_port("--kafka-advertise", text)?,
+            None if kafka_listen.ip().is_unspecified() => {
+                return Err(value(
+                    "--kafka-advertise",
+                    format!(
+                        "is required when --kafka-listen is the wildcard {kafka_listen}: \
+                         give the HOST:PORT at which clients reach this broker"
+                    ),
+                ));
+            }
+            None => (kafka_listen.ip().to_string(), kafka_listen.port()),
+        };
+        if let Some(id) = self.broker_id.filter(|id| *id < 0) {
+            return Err(value("--broker-id", format!("{id} is negative; ids are 0 or more")));
+        }
+        let roll_bytes = self.roll_bytes.unwrap_or(ByteCount::mib(64));
+        if roll_bytes < ByteCount::kib(64) || roll_bytes > ByteCount::mib(1024) {
+            return Err(value("--roll-bytes", "must lie between 64KiB and 1GiB".to_owned()));
+        }
+        if let Some(budget) = self.wal_budget.filter(|budget| budget.0 < roll_bytes.0 * 2) {
+            return Err(value(
+                "--wal-budget",
+                format!("{budget} is too small: it must hold two segments of {roll_bytes}"),
+            ));
+        }
+        let lease = self.lease.unwrap_or(Duration::from_secs(180));
+        if lease < Duration::from_secs(3) {
+            return Err(value("--lease", "must be at least 3s".to_owned()));
+        }
+        let mut kafka: BTreeMap<String, String> =
+            self.kafka.into_iter().map(|(name, value)| (name, plain(&value))).collect();
+        kafka.extend(self.kafka_pairs);
+        let folder = Path::new(DEFAULT_FOLDER);
+        Ok(Config {
+            bucket: self.bucket.unwrap_or_else(|| format!("{DEFAULT_FOLDER}/bucket")),
+            s3_endpoint: self.s3_endpoint,
+            wal_dir: self.wal_dir.unwrap_or_else(|| folder.join("wal")),
+            wal_budget: self.wal_budget,
+            kafka_listen,
+            kafka_advertise,
+            http_listen: socket("--http-listen", self.http_listen.as_deref(), "127.0.0.1:8080")?,
+            broker_id: self.broker_id.map(BrokerId),
+            rack: self.rack,
+            tail_memory: self.tail_memory.unwrap_or(ByteCount::mib(128)),
+            cache_memory: self.cache_memory.unwrap_or(ByteCount::mib(128)),
+            drain_timeout: self.drain_timeout.unwrap_or(Duration::from_secs(60)),
+            roll_bytes,
+            roll_after: self.roll_after.unwrap_or(Duration::from_secs(10)),
+            lease,
+            retention_check: self.retention_check.unwrap_or(Duration::from_secs(300)),
+            delete_grace: self.delete_grace.unwrap_or(Duration::from_secs(600)),
+            sweep: self.sweep.unwrap_or(Duration::from_secs(24 * 3600)),
+            manifest_after: self.manifest_after.unwrap_or(Duration::from_secs(3600)),
+            max_connections: self.max_connections.unwrap_or(10_000),
+            kafka,
+        })
+    }
+}
+
+fn value(key: &'static str, reason: String) -> Error {
+    Error::Value { key, reason }
+}
+
+fn plain(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn socket(key: &'static str, text: Option<&str>, default: &str) -> Result<SocketAddr, Error> {
+    let text = text.unwrap_or(default);
+    let (host, port) = host_and_port(key, text)?;
+    let host = if host == "localhost" { "127.0.0.1" } else { host.as_str() };
+    let ip = host.parse().map_err(|_| {
+        value(key, format!("{text:?}: listen on an IP address, such as 127.0.0.1 or 0.0.0.0"))
+    })?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+fn host_and_port(key: &'static str, text: &str) -> Result<(String, u16), Error> {
+    let wrong = || value(key, format!("{text:?} is not HOST:PORT"));
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() {
+        return Err(wrong());
+    }
+    Ok((host.to_owned(), port.parse().map_err(|_| wrong())?))
+}
+
+fn known_variables() -> Vec<String> {
+    let command = Settings::augment_args(clap::Command::new("settings"));
+    let names = command.get_arguments().filter_map(clap::Arg::get_env);
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(settings: Settings, file: &str) -> Result<Config, Error> {
+        settings.resolve(std::iter::empty(), |_| Ok(file.as_bytes().to_vec()))
+    }
+
+    fn with_file() -> Settings {
+        Settings { config: Some("strandline.toml".into()), ..Settings::default() }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let file = "bucket = \"memory://\"\nroll-after = \"3s\"\n";
+        let mut settings = with_file();
+        settings.bucket = Some("s3://flag/x".to_owned());
+        let config = resolve(settings, file).unwrap();
+        assert_eq!(config.bucket, "s3://flag/x");
+        assert_eq!(config.roll_after, Duration::from_secs(3));
+        assert_eq!(config.roll_bytes, ByteCount::mib(64));
+    }
+
+    #[test]
+    fn an_unknown_key_of_the_file_is_an_error() {
+        let error = resolve(with_file(), "buckett = \"memory://\"").unwrap_err().to_string();
+        assert!(error.contains("buckett"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_variable_is_an_error_and_names_itself() {
+        let variables = ["PATH", "STRANDLINE_BUCKET", "STRANDLINE_TEST_X", "STRANDLINE_BUKET"];
+        let error = Settings::default()
+            .resolve(variables.into_iter().map(str::to_owned), |_| Ok(Vec::new()))
+            .unwrap_err();
+        assert!(matches!(error, Error::UnknownVariable(name) if name == "STRANDLINE_BUKET"));
+    }
+
+    #[test]
+    fn a_wildcard_listener_needs_an_advertised_address() {
+        let mut settings =
+            Settings { kafka_listen: Some("0.0.0.0:9092".to_owned()), ..Settings::default() };
+        assert!(resolve(settings.clone(), "").unwrap_err().to_string().contains("is required"));
+        settings.kafka_advertise = Some("broker.example:9092".to_owned());
+        let config = resolve(settings, "").unwrap();
+        assert_eq!(config.kafka_advertise, ("broker.example".to_owned(), 9092));
+    }
+
+    #[test]
+    fn kafka_settings_come_from_the_table_and_the_flag_wins() {
+        let mut settings = with_file();
+        settings.kafka_pairs = vec![("num.partitions".to_owned(), "8".to_owned())];
+        let file = "[kafka]\n\"num.partitions\" = 2\n\"auto.create.topics.enable\" = false\n";
+        let config = resolve(settings, file).unwrap();
+        assert_eq!(config.kafka["num.partitions"], "8");
+        assert_eq!(config.kafka["auto.create.topics.enable"], "false");
+    }
+
+    #[test]
+    fn every_file_key_is_a_flag_and_every_flag_a_variable() {
+        let command = Settings::augment_args(clap::Command::new("settings"));
+        for argument in command.get_arguments() {
+            let flag = argument.get_long().unwrap();
+            let variable = argument.get_env().unwrap().to_string_lossy().into_owned();
+            let expected = format!("STRANDLINE_{}", flag.replace('-', "_").to_uppercase());
+            assert_eq!(variable, expected);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Holds the source tree to its plan: floors, sizes and the seam to the operating system.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Bottom first. A module may use modules of lower floors, and nothing on its own floor or above.
+const FLOORS: &[&[&str]] = &[
+    &["types"],
+    &["env", "metrics"],
+    &["record", "wal", "store"],
+    &["object", "manifest", "cache", "replication", "cluster"],
+    &["log"],
+    &["group"],
+    &["kafka"],
+    &["http", "client"],
+    &["config"],
+    &["broker", "cli"],
+];
+const CODE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 70;
+/// Only the seam may touch the outside world; everything else asks it.
+const SEAM: &str = "env";
+const SEAM_CALLS: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "rand::",
+    "tokio::time",
+    "tokio::net",
+    "tokio::fs",
+    "std::fs",
+    "std::net::Tcp",
+    "tokio::spawn",
+    "thread::spawn",
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn floor_of(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&module))
+}
+
+/// The production lines of a file: what stands before its tests.
+fn code_of(text: &str) -> Vec<&str> {
+    text.lines().take_while(|line| line.trim() != "#[cfg(test)]").collect()
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with("//")
+}
+
+fn size_faults(shown: &str, code: &[&str], faults: &mut BTreeSet<String>) {
+    let lines = code.iter().filter(|line| !line.trim().is_empty() && !is_comment(line)).count();
+    if lines > CODE_LINES_MAX {
+        faults.insert(format!("{shown}: {lines} code lines, at most {CODE_LINES_MAX}"));
+    }
+    let mut open: Option<(usize, String)> = None;
+    for (number, line) in code.iter().enumerate() {
+        let bare = line.trim_start();
+        let indent = line.len() - bare.len();
+        if open.is_none() && !is_comment(line) && bare.contains("fn ") && bare.ends_with(['{', '('])
+        {
+            open = Some((number, " ".repeat(indent) + "}"));
+        }
+        if let Some((from, close)) = &open
+            && line == close
+        {
+            let length = number - from + 1;
+            if length > FUNCTION_LINES_MAX {
+                faults.insert(format!("{shown}:{}: function of {length} lines", from + 1));
+            }
+            open = None;
+        }
+    }
+}
+
+fn import_faults(shown: &str, module: &str, code: &[&str], faults: &mut BTreeSet<String>) {
+    for (number, line) in code.iter().enumerate().filter(|(_, line)| !is_comment(line)) {
+        if module != SEAM {
+            for call in SEAM_CALLS.iter().filter(|call| line.contains(*call)) {
+                faults.insert(format!("{shown}:{}: {call} outside {SEAM}", number + 1));
+            }
+        }
+        for used in line.split("crate::").skip(1) {
+            let used: String =
+                used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if used != module
+                && let (Some(here), Some(there)) = (floor_of(module), floor_of(&used))
+                && there >= here
+            {
+                let number = number + 1;
+                faults.insert(format!("{shown}:{number}: {module} ({here}) uses {used} ({there})"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_tree_follows_the_plan() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut files, mut faults) = (Vec::new(), BTreeSet::new());
+    sources(&root, &mut files);
+    for file in files {
+        let shown = file.strip_prefix(&root).unwrap();
+        let module = shown.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        let is_tests = shown.file_stem().is_some_and(|stem| stem == "tests")
+            || shown.iter().any(|part| part == "tests");
+        if is_tests {
+            continue;
+        }
+        let shown = shown.display().to_string();
+        if !matches!(module, "main" | "lib") && floor_of(module).is_none() {
+            faults.insert(format!("{shown}: {module} has no floor"));
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let code = code_of(&text);
+        size_faults(&shown, &code, &mut faults);
+        import_faults(&shown, module, &code, &mut faults);
+        if !text.starts_with("//!") {
+            faults.insert(format!("{shown}: no module head"));
+        }
+    }
+    let shown = faults.iter().cloned().collect::<Vec<_>>().join("\n");
+    assert!(faults.is_empty(), "{} faults\n{shown}", faults.len());
+}
