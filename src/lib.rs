@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod config;
+pub mod cluster;
 pub mod env;
 pub mod group;
 pub mod http;

@@ -1,0 +1,64 @@
+//! Changes of a set of values: IncrementalAlterConfigs' operations, pure.
+
+use super::{Definition, Error, Kind, Values, definition::elements};
+
+/// One operation on one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The value becomes this one.
+    Set(String),
+    /// The value goes back to its default.
+    Delete,
+    /// These elements join the list.
+    Append(String),
+    /// These elements leave the list.
+    Subtract(String),
+}
+
+/// The values after `operations` on `current`. A list not yet set starts from its default.
+/// Operations on names without a definition are kept, for the check that follows to refuse.
+///
+/// # Errors
+/// When an element operation is asked of a value that is not a list.
+pub fn apply_operations(
+    current: &Values,
+    operations: &[(String, Operation)],
+    definition: fn(&str) -> Option<&'static Definition>,
+) -> Result<Values, Error> {
+    let mut after = current.clone();
+    for (name, operation) in operations {
+        let list = |word| match definition(name) {
+            Some(definition) if definition.kind == Kind::List => Ok(after
+                .get(name)
+                .map(String::as_str)
+                .or(definition.default)
+                .map(elements)
+                .unwrap_or_default()),
+            _ => Err(Error::NotAList { operation: word, name: name.clone() }),
+        };
+        let value = match operation {
+            Operation::Set(value) => Some(value.clone()),
+            Operation::Delete => None,
+            Operation::Append(added) => {
+                let mut list = list("APPEND")?;
+                for element in elements(added) {
+                    if !list.contains(&element) {
+                        list.push(element);
+                    }
+                }
+                Some(list.join(","))
+            }
+            Operation::Subtract(removed) => {
+                let mut list = list("SUBTRACT")?;
+                let removed = elements(removed);
+                list.retain(|element| !removed.contains(element));
+                Some(list.join(","))
+            }
+        };
+        match value {
+            Some(value) => after.insert(name.clone(), value),
+            None => after.remove(name),
+        };
+    }
+    Ok(after)
+}
