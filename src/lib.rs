@@ -5,13 +5,16 @@
 //! `replication cluster manifest object cache` · `wal store record` · `types env metrics`.
 //! `docs/ARCHITECTURE.md` is the map.
 
+pub mod cache;
 pub mod client;
 pub mod config;
 pub mod cluster;
 pub mod env;
 pub mod group;
 pub mod http;
+pub mod manifest;
 pub mod metrics;
+pub mod object;
 pub mod record;
 pub mod replication;
 pub mod types;
