@@ -1,3 +1,21 @@
-//! The cluster's metadata: one log in the bucket, one state every broker agrees on.
+//! The metadata log and the state it describes: who is who, what is where, agreed on through the
+//! bucket.
+//!
+//! Owns: records, the state machine, the log's entries and snapshots, the controller's lease.
+//! Does not own: record batches, WAL files, objects' content, who proposes what and when.
+//! Invariants: the log is one chain of immutable entries (I21); an answer follows the entry that
+//! holds the record (I22); clocks decide only when to try, the log decides who is controller.
 
+mod apply;
 pub mod configs;
+mod entry;
+mod record;
+mod state;
+
+pub use apply::{Applied, Corrupt, MAX_PARTITIONS, ProposalResult, Rejection, is_topic_name};
+pub use entry::{DecodeError, Entry, FORMAT, Hash, SealedEntry};
+pub use record::{ConfigResource, Member, NewObject, NewRun, Record};
+pub use state::{
+    Broker, BrokerStatus, DeletedPartition, EpochStart, IncarnationState, ManifestRef, Object,
+    Partition, Run, Segment, SegmentStatus, State, Topic, Unlinked, UnlinkedManifest,
+};
