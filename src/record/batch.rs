@@ -16,7 +16,7 @@
 
 use std::ops::Range;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Compression, Error, Limits, Records, compress};
 use crate::types::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId};
@@ -33,9 +33,9 @@ const CRC_START: usize = 21;
 const ATTRIBUTES: Range<usize> = 21..23;
 const MAX_TIMESTAMP: Range<usize> = 35..43;
 
-const LOG_APPEND_TIME: i16 = 1 << 3;
-const TRANSACTIONAL: i16 = 1 << 4;
-const CONTROL: i16 = 1 << 5;
+pub(super) const LOG_APPEND_TIME: i16 = 1 << 3;
+pub(super) const TRANSACTIONAL: i16 = 1 << 4;
+pub(super) const CONTROL: i16 = 1 << 5;
 const DELETE_HORIZON: i16 = 1 << 6;
 
 /// Which time a batch's records carry.
@@ -318,13 +318,13 @@ pub struct Stamp {
     pub timestamps: Timestamps,
 }
 
-/// The header `batch` gets in the log. The CRC is computed anew only when timestamps change.
+/// The header `batch` gets in the log. The CRC is computed anew only when timestamps change: a pass
+/// over the whole batch, so do that before taking a lock and [`place`] under it.
 #[must_use]
 pub fn stamped_header(batch: &BatchView, stamp: &Stamp) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header.copy_from_slice(batch.bytes.get(..HEADER_BYTES).unwrap_or(&[0; HEADER_BYTES]));
-    put(&mut header, BASE_OFFSET, &stamp.base_offset.0.to_be_bytes());
-    put(&mut header, EPOCH, &stamp.leader_epoch.0.to_be_bytes());
+    place(&mut header, stamp.base_offset, stamp.leader_epoch);
     let (attributes, max_timestamp) = match stamp.timestamps {
         Timestamps::Keep => return header,
         Timestamps::Max(max) => (batch.attributes, max),
@@ -340,8 +340,126 @@ pub fn stamped_header(batch: &BatchView, stamp: &Stamp) -> [u8; HEADER_BYTES] {
     header
 }
 
+/// Writes offset and epoch into a header: 12 bytes, outside the CRC.
+pub fn place(header: &mut [u8; HEADER_BYTES], base_offset: Offset, leader_epoch: LeaderEpoch) {
+    put(header, BASE_OFFSET, &base_offset.0.to_be_bytes());
+    put(header, EPOCH, &leader_epoch.0.to_be_bytes());
+}
+
+/// Computes the CRC of a whole batch and writes it where it belongs.
+pub(super) fn write_crc(batch: &mut BytesMut) {
+    let crc = crc_fast::crc32_iscsi(batch.get(CRC_START..).unwrap_or_default());
+    if let Some(field) = batch.get_mut(CRC) {
+        field.copy_from_slice(&crc.to_be_bytes());
+    }
+}
+
 fn put(header: &mut [u8; HEADER_BYTES], at: Range<usize>, value: &[u8]) {
     if let Some(field) = header.get_mut(at) {
         field.copy_from_slice(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::BatchBuilder;
+
+    fn batch() -> BatchView {
+        let mut builder = BatchBuilder::new(Compression::None).producer(
+            ProducerId(7),
+            ProducerEpoch(1),
+            i32::MAX,
+        );
+        builder.push(Millis(1000), Some(b"k"), Some(b"v"));
+        builder.push(Millis(1005), None, Some(b"w"));
+        builder.build().unwrap()
+    }
+
+    #[test]
+    fn a_batch_has_kafkas_bytes() {
+        #[rustfmt::skip]
+        let golden: &[u8] = &[
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 66, 255, 255, 255, 255, 2,
+            6, 54, 12, 12, 0, 0, 0, 0, 0, 1,
+            0, 0, 0, 0, 0, 0, 3, 232, 0, 0, 0, 0, 0, 0, 3, 237,
+            0, 0, 0, 0, 0, 0, 0, 7, 0, 1, 127, 255, 255, 255, 0, 0, 0, 2,
+            16, 0, 0, 0, 2, b'k', 2, b'v', 0, 14, 0, 10, 2, 1, 2, b'w', 0,
+        ];
+        assert_eq!(batch().bytes().as_ref(), golden);
+        batch().check_crc().unwrap();
+    }
+
+    #[test]
+    fn sequences_wrap_to_zero() {
+        assert_eq!((batch().base_sequence(), batch().last_sequence()), (i32::MAX, 0));
+    }
+
+    #[test]
+    fn offset_and_epoch_are_outside_the_crc() {
+        let batch = batch();
+        let stamp = Stamp {
+            base_offset: Offset(i64::from(u32::MAX)),
+            leader_epoch: LeaderEpoch(9),
+            timestamps: Timestamps::Keep,
+        };
+        let stamped = restamped(&batch, &stamp);
+        stamped.check_crc().unwrap();
+        assert_eq!(stamped.base_offset(), stamp.base_offset);
+        assert_eq!(stamped.end_offset(), stamp.base_offset.advance(2));
+        assert_eq!(stamped.leader_epoch(), LeaderEpoch(9));
+    }
+
+    #[test]
+    fn log_append_time_is_every_records_time() {
+        let stamp = Stamp {
+            base_offset: Offset(5),
+            leader_epoch: LeaderEpoch(0),
+            timestamps: Timestamps::LogAppend(Millis(77)),
+        };
+        let stamped = restamped(&batch(), &stamp);
+        stamped.check_crc().unwrap();
+        assert_eq!(stamped.base_timestamp(), Millis(1000));
+        let records = stamped.records(&Limits::default()).unwrap();
+        let times: Vec<_> = records.map(|record| record.unwrap().timestamp).collect();
+        assert_eq!(times, [Millis(77), Millis(77)]);
+    }
+
+    #[test]
+    fn a_damaged_byte_is_noticed() {
+        let mut bytes = batch().bytes().to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        let damaged = BatchView::parse(bytes.into()).unwrap();
+        assert!(matches!(damaged.check_crc(), Err(Error::Crc { .. })));
+    }
+
+    #[test]
+    fn only_whole_batches_are_taken() {
+        let one = batch().bytes().clone();
+        let mut two = BytesMut::from(one.as_ref());
+        two.extend_from_slice(&one);
+        let two = two.freeze();
+        assert_eq!(BatchView::split(two.clone()).unwrap(), [batch(), batch()]);
+        assert_eq!(BatchView::parse(two.clone()), Err(Error::Malformed("bytes after the batch")));
+        for length in 0..one.len() {
+            BatchView::parse(one.slice(..length)).unwrap_err();
+            if length > 0 {
+                BatchView::split(two.slice(..one.len() + length)).unwrap_err();
+            }
+        }
+        assert_eq!(BatchView::split(Bytes::new()).unwrap(), []);
+    }
+
+    #[test]
+    fn other_formats_are_named() {
+        let mut bytes = batch().bytes().to_vec();
+        bytes[16] = 1;
+        assert_eq!(BatchView::parse(bytes.into()), Err(Error::Magic(1)));
+    }
+
+    fn restamped(batch: &BatchView, stamp: &Stamp) -> BatchView {
+        let mut bytes = BytesMut::from(stamped_header(batch, stamp).as_ref());
+        bytes.extend_from_slice(&batch.body());
+        BatchView::parse(bytes.freeze()).unwrap()
     }
 }

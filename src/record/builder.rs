@@ -1,53 +1,85 @@
 //! Building batches: for internal topics, for another codec, for tests.
+//!
+//! Owns: the writing side of the batch layout (`batch` has the reading side and the table).
+//! Invariant: what it builds passes [`check_client_batch`](super::check_client_batch) unless asked
+//! not to (an offset, a control batch).
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{BatchView, Compression, Error, Header, Limits, TimestampType};
+use super::{
+    BatchView, Compression, Error, HEADER_BYTES, Header, Limits, TimestampType,
+    batch::{CONTROL, LOG_APPEND_TIME, TRANSACTIONAL, write_crc},
+    compress, records,
+};
 use crate::types::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId};
 
 /// Collects records into one batch.
 #[derive(Debug)]
 pub struct BatchBuilder {
     compression: Compression,
+    attributes: i16,
+    base_offset: Offset,
+    leader_epoch: LeaderEpoch,
+    producer: (ProducerId, ProducerEpoch, i32),
+    base_timestamp: Millis,
+    max_timestamp: Millis,
+    count: i32,
+    body: BytesMut,
 }
 
 impl BatchBuilder {
-    /// An empty batch at offset 0.
+    /// An empty batch at offset 0, of no leader and no producer.
     #[must_use]
     pub fn new(compression: Compression) -> Self {
-        Self { compression }
+        Self {
+            compression,
+            attributes: 0,
+            base_offset: Offset::ZERO,
+            leader_epoch: LeaderEpoch(-1),
+            producer: (ProducerId(-1), ProducerEpoch(-1), -1),
+            base_timestamp: Millis(-1),
+            max_timestamp: Millis(-1),
+            count: 0,
+            body: BytesMut::new(),
+        }
     }
 
     /// Sets base offset and leader epoch, as a leader would stamp them.
     #[must_use]
-    pub fn at(self, base_offset: Offset, leader_epoch: LeaderEpoch) -> Self {
-        let _ = (base_offset, leader_epoch);
+    pub fn at(mut self, base_offset: Offset, leader_epoch: LeaderEpoch) -> Self {
+        self.base_offset = base_offset;
+        self.leader_epoch = leader_epoch;
         self
     }
 
     /// Sets the idempotent producer and the first record's sequence.
     #[must_use]
-    pub fn producer(self, id: ProducerId, epoch: ProducerEpoch, base_sequence: i32) -> Self {
-        let _ = (id, epoch, base_sequence);
+    pub fn producer(mut self, id: ProducerId, epoch: ProducerEpoch, base_sequence: i32) -> Self {
+        self.producer = (id, epoch, base_sequence);
         self
     }
 
     /// Marks it as part of a transaction.
     #[must_use]
-    pub fn transactional(self) -> Self {
+    pub fn transactional(mut self) -> Self {
+        self.attributes |= TRANSACTIONAL;
         self
     }
 
     /// Marks it as a control batch.
     #[must_use]
-    pub fn control(self) -> Self {
+    pub fn control(mut self) -> Self {
+        self.attributes |= CONTROL;
         self
     }
 
     /// Sets which time the records carry.
     #[must_use]
-    pub fn timestamp_type(self, timestamp_type: TimestampType) -> Self {
-        let _ = timestamp_type;
+    pub fn timestamp_type(mut self, timestamp_type: TimestampType) -> Self {
+        match timestamp_type {
+            TimestampType::CreateTime => self.attributes &= !LOG_APPEND_TIME,
+            TimestampType::LogAppendTime => self.attributes |= LOG_APPEND_TIME,
+        }
         self
     }
 
@@ -64,26 +96,32 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[Header],
     ) {
-        let _ = (self.compression, timestamp, key, value, headers);
-        unimplemented!()
+        if self.count == 0 {
+            self.base_timestamp = timestamp;
+            self.max_timestamp = timestamp;
+        }
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+        let delta = timestamp.0.wrapping_sub(self.base_timestamp.0);
+        records::write(&mut self.body, delta, self.count, key, value, headers);
+        self.count += 1;
     }
 
     /// How many records it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        unimplemented!()
+        usize::try_from(self.count).unwrap_or_default()
     }
 
     /// Whether it has no record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.count == 0
     }
 
     /// Bytes it would have uncompressed.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        unimplemented!()
+        HEADER_BYTES + self.body.len()
     }
 
     /// The batch.
@@ -91,7 +129,28 @@ impl BatchBuilder {
     /// # Errors
     /// When it is empty or the codec fails.
     pub fn build(self) -> Result<BatchView, Error> {
-        unimplemented!()
+        if self.is_empty() {
+            return Err(Error::Malformed("no records"));
+        }
+        let body = compress::compress(self.compression, &self.body.freeze())?;
+        let mut batch = BytesMut::with_capacity(HEADER_BYTES + body.len());
+        batch.put_i64(self.base_offset.0);
+        batch.put_i32(stated_length(body.len())?);
+        batch.put_i32(self.leader_epoch.0);
+        batch.put_i8(2);
+        batch.put_u32(0);
+        batch.put_i16(self.attributes | self.compression.id());
+        batch.put_i32(self.count - 1);
+        batch.put_i64(self.base_timestamp.0);
+        batch.put_i64(self.max_timestamp.0);
+        let (id, epoch, sequence) = self.producer;
+        batch.put_i64(id.0);
+        batch.put_i16(epoch.0);
+        batch.put_i32(sequence);
+        batch.put_i32(self.count);
+        batch.put(body);
+        write_crc(&mut batch);
+        BatchView::parse(batch.freeze())
     }
 }
 
@@ -104,6 +163,20 @@ pub fn recompress(
     codec: Compression,
     limits: &Limits,
 ) -> Result<BatchView, Error> {
-    let _: (&BatchView, Compression, &Limits, Option<Bytes>) = (batch, codec, limits, None);
-    unimplemented!()
+    let body: Bytes = compress::compress(codec, &batch.decompressed(limits)?)?;
+    let header = batch.bytes().get(..HEADER_BYTES).unwrap_or_default();
+    let mut output = BytesMut::with_capacity(HEADER_BYTES + body.len());
+    output.put_slice(header.get(..8).unwrap_or_default());
+    output.put_i32(stated_length(body.len())?);
+    output.put_slice(header.get(12..21).unwrap_or_default());
+    output.put_i16(batch.attributes() & !7 | codec.id());
+    output.put_slice(header.get(23..).unwrap_or_default());
+    output.put(body);
+    write_crc(&mut output);
+    BatchView::parse(output.freeze())
+}
+
+/// The length field of a batch whose records take `body_bytes`.
+fn stated_length(body_bytes: usize) -> Result<i32, Error> {
+    i32::try_from(body_bytes + HEADER_BYTES - 12).map_err(|_| Error::Malformed("over 2 GiB"))
 }

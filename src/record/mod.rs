@@ -12,8 +12,10 @@ mod check;
 pub mod compress;
 mod error;
 mod records;
+#[cfg(test)]
+mod tests;
 
-pub use batch::{BatchView, HEADER_BYTES, Stamp, TimestampType, Timestamps, stamped_header};
+pub use batch::{BatchView, HEADER_BYTES, Stamp, TimestampType, Timestamps, place, stamped_header};
 pub use builder::{BatchBuilder, recompress};
 pub use check::{Checked, Reject, Rules, check_client_batch};
 pub use compress::{Compression, Limits};
