@@ -7,11 +7,12 @@
 
 pub mod cache;
 pub mod client;
-pub mod config;
 pub mod cluster;
+pub mod config;
 pub mod env;
 pub mod group;
 pub mod http;
+pub mod log;
 pub mod manifest;
 pub mod metrics;
 pub mod object;

@@ -11,6 +11,8 @@ use crate::types::{Millis, Offset};
 pub struct Rules {
     /// `max.message.bytes`: the largest batch.
     pub max_bytes: usize,
+    /// `segment.bytes`: the most that one request may bring.
+    pub segment_bytes: usize,
     /// Every record needs a key (`cleanup.policy` has `compact`).
     pub compacted: bool,
     /// The broker sets the timestamps (`message.timestamp.type=LogAppendTime`).
@@ -51,6 +53,14 @@ pub enum Reject {
         /// The topic's limit.
         max_bytes: usize,
     },
+    /// `RECORD_LIST_TOO_LARGE`.
+    #[error("the batch has {bytes} bytes, a segment of the topic {segment_bytes}")]
+    LargerThanSegment {
+        /// Bytes of the batch.
+        bytes: usize,
+        /// The topic's limit.
+        segment_bytes: usize,
+    },
     /// `CORRUPT_MESSAGE`: retriable, the bytes may have been damaged on the way.
     #[error("corrupt batch: {0}")]
     Corrupt(super::Error),
@@ -78,6 +88,9 @@ pub fn check_client_batch(batch: &BatchView, rules: &Rules) -> Result<Checked, R
     }
     if bytes > rules.max_bytes {
         return Err(Reject::TooLarge { bytes, max_bytes: rules.max_bytes });
+    }
+    if bytes > rules.segment_bytes {
+        return Err(Reject::LargerThanSegment { bytes, segment_bytes: rules.segment_bytes });
     }
     batch.check_crc().map_err(Reject::Corrupt)?;
     if batch.record_count() == 0 {
@@ -192,6 +205,7 @@ mod tests {
     fn rules() -> Rules {
         Rules {
             max_bytes: 1 << 20,
+            segment_bytes: 1 << 30,
             compacted: false,
             log_append_time: false,
             now: Millis(1_000_000),
@@ -253,6 +267,9 @@ mod tests {
         let small = Rules { max_bytes: 70, ..rules() };
         let answer = check_client_batch(&batch(Compression::None), &small);
         assert!(matches!(answer, Err(Reject::TooLarge { max_bytes: 70, .. })));
+        let small = Rules { segment_bytes: 70, ..rules() };
+        let answer = check_client_batch(&batch(Compression::None), &small);
+        assert!(matches!(answer, Err(Reject::LargerThanSegment { segment_bytes: 70, .. })));
     }
 
     #[test]

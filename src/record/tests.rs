@@ -152,6 +152,7 @@ proptest! {
             for batch in BatchView::split(bytes.into()).into_iter().flatten() {
                 let rules = Rules {
                     max_bytes: 1 << 20,
+                    segment_bytes: 1 << 20,
                     compacted: true,
                     log_append_time: false,
                     now: Millis(0),

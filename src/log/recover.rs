@@ -1,0 +1,1 @@
+//! Recovery of a former incarnation's segments into the bucket.
