@@ -23,11 +23,7 @@ pub const BROKER: &[Definition] = &[
         .doc("Threads for background work."),
     Definition::unset("broker.id", Int).doc("Id of this broker."),
     Definition::unset("broker.rack", String).doc("Rack of this broker."),
-    Definition::new("compression.gzip.level", Int, "-1")
-        .rule(GzipLevel)
-        .acts()
-        .dynamic()
-        .doc(FOR_TOPICS),
+    Definition::new("compression.gzip.level", Int, "-1").rule(GzipLevel).dynamic().doc(FOR_TOPICS),
     Definition::new("compression.lz4.level", Int, "9")
         .rule(Between(1, 17))
         .dynamic()
@@ -39,7 +35,6 @@ pub const BROKER: &[Definition] = &[
         .doc(FOR_TOPICS),
     Definition::new("compression.zstd.level", Int, "3")
         .rule(Between(-131_072, 22))
-        .acts()
         .dynamic()
         .doc(FOR_TOPICS),
     Definition::new("connections.max.idle.ms", Long, "600000")

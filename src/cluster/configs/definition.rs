@@ -5,6 +5,9 @@
 
 use super::Error;
 
+/// Longest value: what a string of Kafka's older versions can carry.
+const MOST_BYTES: usize = 32_767;
+
 /// Kafka's type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -189,6 +192,9 @@ impl Definition {
     /// # Errors
     /// When the text is not of this type or not allowed, with Kafka's words.
     pub fn parse(&self, text: &str) -> Result<String, Error> {
+        if text.len() > MOST_BYTES {
+            return Err(self.invalid("of this length", "Value is too long"));
+        }
         let trimmed = text.trim();
         let printed = match self.kind {
             Kind::Boolean if trimmed.eq_ignore_ascii_case("true") => "true".to_owned(),

@@ -153,6 +153,12 @@ fn an_unknown_topic_configuration_is_refused_by_name() {
 }
 
 #[test]
+fn a_value_too_long_for_old_versions_is_refused() {
+    let long = "0:1,".repeat(10_000);
+    assert!(refusal("leader.replication.throttled.replicas", &long).contains("too long"));
+}
+
+#[test]
 fn tiering_cannot_be_enabled_but_may_be_said_to_be_off() {
     assert!(refusal("remote.storage.enable", "true").contains("not supported"));
     assert_eq!(accepts("remote.storage.enable", "FALSE"), "false");
@@ -308,4 +314,44 @@ fn values_given_at_start_are_checked_by_name_and_value() {
     assert_eq!(checked["auto.create.topics.enable"], "false");
     assert!(Layers::check_given(&values(&[("num.partitions", "0")])).is_err());
     assert!(Layers::check_given(&values(&[("num.partition", "1")])).is_err());
+}
+
+/// `docs/configuration-topics.md`, made from the tables.
+fn page() -> String {
+    let row = |definition: &Definition| {
+        let default = match definition.default {
+            None => "none".to_owned(),
+            Some("") => "empty".to_owned(),
+            Some(default) => format!("`{default}`"),
+        };
+        let treatment = definition.treatment.word();
+        format!("| `{}` | {default} | {treatment} | {} |\n", definition.name, definition.doc)
+    };
+    let head = "| name | default | here | meaning |\n|---|---|---|---|\n";
+    let mut page = "# Topic and broker configurations\n\n\
+        Names, types, defaults and checks are those of Apache Kafka 4.3. *acts* changes what \
+        Strandline does;\n*reported* is checked, kept and shown, so that tools which set it work, \
+        and nothing depends on it;\n*refused* accepts only the default.\n\n\
+        A topic's value comes from the topic, else from this broker, else from all brokers (both \
+        set at run time\nwith `kafka-configs` or its kin), else from the table `[kafka]` of the \
+        file, else from the default.\n\n## Topics\n\n"
+        .to_owned();
+    page.push_str(head);
+    page.extend(TOPIC.iter().map(row));
+    page.push_str("\n## Brokers\n\nThose in bold may change while the broker runs.\n\n");
+    page.push_str(head);
+    page.extend(BROKER.iter().map(|definition| match definition.update {
+        Update::Dynamic => row(definition).replacen('`', "**`", 1).replacen("` |", "`** |", 1),
+        Update::ReadOnly => row(definition),
+    }));
+    page
+}
+
+#[test]
+fn the_page_of_configurations_says_what_the_tables_say() {
+    let written = include_str!("../../../docs/configuration-topics.md");
+    if written != page() {
+        println!("{}", page());
+    }
+    assert!(written == page(), "docs/configuration-topics.md should be as printed above");
 }

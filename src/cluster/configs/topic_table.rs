@@ -29,13 +29,12 @@ pub const TOPIC: &[Definition] = &[
         .doc("Whether old records go by time and size (delete), by key (compact), or both."),
     Definition::new("compression.gzip.level", Int, "-1")
         .rule(GzipLevel)
-        .acts()
         .from(&[same("compression.gzip.level")])
-        .doc("Level used when compression.type is gzip."),
+        .doc("Level for gzip. Recompression uses one level whatever is set here."),
     Definition::new("compression.lz4.level", Int, "9")
         .rule(Between(1, 17))
         .from(&[same("compression.lz4.level")])
-        .doc("Level for lz4. Recompression uses one fast level whatever is set here."),
+        .doc("Level for lz4. Recompression uses one level whatever is set here."),
     Definition::new("compression.type", String, "producer")
         .rule(OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]))
         .acts()
@@ -43,9 +42,8 @@ pub const TOPIC: &[Definition] = &[
         .doc("Codec batches are stored in; producer keeps what the producer chose."),
     Definition::new("compression.zstd.level", Int, "3")
         .rule(Between(-131_072, 22))
-        .acts()
         .from(&[same("compression.zstd.level")])
-        .doc("Level used when compression.type is zstd."),
+        .doc("Level for zstd. Recompression uses one level whatever is set here."),
     Definition::new("delete.retention.ms", Long, "86400000")
         .rule(AtLeast(0))
         .from(&[same("log.cleaner.delete.retention.ms")])
