@@ -12,6 +12,7 @@ pub mod config;
 pub mod env;
 pub mod group;
 pub mod http;
+pub mod kafka;
 pub mod log;
 pub mod manifest;
 pub mod metrics;

@@ -1,0 +1,35 @@
+//! What a request is answered from.
+//!
+//! Owns: the handles a running broker gives to its APIs, and what is known of the client.
+
+use std::{net::IpAddr, sync::Arc};
+
+use tokio::sync::watch;
+
+use crate::{env::Env, types::BrokerId};
+
+/// What the server is started with.
+#[derive(Clone)]
+pub struct Services {
+    /// The running broker; `None` while it starts, recovers or has left.
+    pub serving: watch::Receiver<Option<Arc<Serving>>>,
+}
+
+/// The parts of a broker that is open for requests.
+pub struct Serving {
+    /// Clock and randomness.
+    pub env: Env,
+    /// This broker.
+    pub broker: BrokerId,
+}
+
+/// One request's surroundings; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Context {
+    /// The broker's parts.
+    pub(crate) serving: Arc<Serving>,
+    /// As the client calls itself; opaque, never a key, a path or a metric label.
+    pub(crate) client_id: Arc<str>,
+    /// Where the client is.
+    pub(crate) client_host: IpAddr,
+}

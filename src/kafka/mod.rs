@@ -1,0 +1,23 @@
+//! The Kafka protocol on a socket: frames, versions, pipelining, one file for each API.
+//!
+//! Owns: sockets of clients, framing, request order, the table of APIs, the one map from domain
+//! errors to Kafka's codes. Does not own: WAL, segments, object keys, peers, group rules.
+//! Invariants: replies leave in request order and effects happen in it; nothing a client sends
+//! panics, aborts or allocates more than a small multiple of the bytes that arrived; an API that
+//! is not in the table is not advertised.
+
+mod api;
+mod connection;
+mod context;
+mod decode;
+mod error;
+mod frame;
+mod guard;
+mod metrics;
+mod reader;
+mod server;
+mod versions;
+
+pub use context::{Services, Serving};
+pub use metrics::Metrics;
+pub use server::{Config, Server};

@@ -1,0 +1,142 @@
+//! Frames from a socket, in a buffer that is used again and again.
+//!
+//! Owns: frame limits, the memory a frame may take, patience. Invariants: memory grows with the
+//! bytes that arrived, never by a declared length; a large frame takes its share of the common
+//! memory whole, once its first 64 KiB arrived, so that frames cannot wait for one another; a
+//! started frame that trickles is given up; an idle connection holds next to nothing.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    sync::OwnedSemaphorePermit,
+};
+
+use super::{error::BadRequest, server::Shared};
+use crate::env::clock;
+
+/// Frames up to here need no share of the common memory.
+const SMALL_BYTES: usize = 64 * 1024;
+/// Room made for one read.
+const READ_BYTES: usize = 16 * 1024;
+/// Room an idle connection keeps.
+const IDLE_BYTES: usize = 512;
+/// Largest frame of an API other than Produce.
+const MAX_PLAIN_BYTES: u64 = 8 * 1024 * 1024;
+/// How long a connection without requests keeps its buffer.
+const BUFFER_IDLE: Duration = Duration::from_secs(1);
+/// How long the start of a frame may take, and what a frame may take beyond [`SLOWEST`].
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes a second below which a large frame is given up.
+const SLOWEST: u64 = 64 * 1024;
+/// API key of Produce.
+const PRODUCE: i16 = 0;
+
+/// Why there is no next frame.
+#[derive(Debug)]
+pub(super) enum ReadError {
+    Socket(io::Error),
+    Bad(BadRequest),
+    /// Idle too long, or a started frame took too long.
+    TimedOut,
+    /// By the client.
+    Closed,
+}
+
+/// A whole frame, its length taken off.
+pub(super) struct Frame {
+    pub(super) bytes: Bytes,
+    /// Its share of the common memory, held as long as the bytes are.
+    pub(super) memory: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads frames.
+pub(super) struct FrameReader<R> {
+    read: R,
+    buffer: BytesMut,
+    shared: Arc<Shared>,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    pub(super) fn new(read: R, shared: Arc<Shared>) -> Self {
+        Self { read, buffer: BytesMut::new(), shared }
+    }
+
+    /// The next frame; `busy` tells whether replies are owed, while which silence is not idleness.
+    pub(super) async fn next(&mut self, busy: impl Fn() -> bool) -> Result<Frame, ReadError> {
+        self.wait(busy).await?;
+        patient(PATIENCE, self.fill(4)).await?;
+        let length = self.peek::<4>(0).map_or(0, i32::from_be_bytes);
+        self.check(length, self.shared.config.max_request.0)?;
+        let total = usize::try_from(length).unwrap_or(0).saturating_add(4);
+        patient(PATIENCE, self.fill(total.min(6))).await?;
+        if self.peek::<2>(4).map(i16::from_be_bytes) != Some(PRODUCE) {
+            self.check(length, MAX_PLAIN_BYTES)?;
+        }
+        patient(PATIENCE, self.fill(total.min(SMALL_BYTES))).await?;
+        let mut memory = None;
+        if total > SMALL_BYTES {
+            let share = u32::try_from(total).unwrap_or(u32::MAX);
+            let permits = Arc::clone(&self.shared.memory).acquire_many_owned(share).await;
+            memory = Some(permits.map_err(|_| ReadError::TimedOut)?);
+            let seconds = u64::try_from(total).unwrap_or(u64::MAX) / SLOWEST;
+            patient(PATIENCE + Duration::from_secs(seconds), self.fill(total)).await?;
+        }
+        let bytes = self.buffer.split_to(total).freeze().slice(4..);
+        Ok(Frame { bytes, memory })
+    }
+
+    fn check(&self, length: i32, limit: u64) -> Result<(), ReadError> {
+        let too_large = BadRequest::TooLarge { bytes: length.into(), limit };
+        let fits = u64::try_from(length).is_ok_and(|bytes| bytes > 0 && bytes <= limit);
+        if fits { Ok(()) } else { Err(ReadError::Bad(too_large)) }
+    }
+
+    fn peek<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.buffer.get(at..at + N)?.try_into().ok()
+    }
+
+    /// Waits for the first byte of a frame.
+    async fn wait(&mut self, busy: impl Fn() -> bool) -> Result<(), ReadError> {
+        if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BYTES {
+            if let Ok(read) = clock::timeout(BUFFER_IDLE, self.fill(1)).await {
+                return read;
+            }
+            self.buffer = BytesMut::new();
+        }
+        while self.buffer.is_empty() {
+            self.buffer.reserve(IDLE_BYTES);
+            let read = self.read.read_buf(&mut self.buffer);
+            match clock::timeout(self.shared.config.max_idle, read).await {
+                Ok(Ok(0)) => return Err(ReadError::Closed),
+                Ok(read) => drop(read.map_err(ReadError::Socket)?),
+                Err(_) if busy() => {}
+                Err(_) => return Err(ReadError::TimedOut),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads until `count` bytes are there. Dropping it loses nothing.
+    async fn fill(&mut self, count: usize) -> Result<(), ReadError> {
+        while self.buffer.len() < count {
+            let have = self.buffer.len();
+            if self.buffer.capacity() == have {
+                let most = have.max(SMALL_BYTES);
+                self.buffer.reserve((count - have).clamp(READ_BYTES, most));
+            }
+            if self.read.read_buf(&mut self.buffer).await.map_err(ReadError::Socket)? == 0 {
+                return Err(ReadError::Closed);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn patient(
+    patience: Duration,
+    read: impl Future<Output = Result<(), ReadError>>,
+) -> Result<(), ReadError> {
+    clock::timeout(patience, read).await.unwrap_or(Err(ReadError::TimedOut))
+}

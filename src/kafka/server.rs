@@ -1,0 +1,111 @@
+//! The listener: takes connections up to a limit and gives each a task.
+//!
+//! Owns: accepting, the limits all connections share. Does not own: what happens on a connection.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
+
+use super::{Metrics, Services, connection};
+use crate::{
+    env::{clock, net::TcpListener, task::Tasks},
+    types::ByteCount,
+};
+
+/// Limits of the Kafka face.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Connections at one time (`max.connections`); one more is closed at once.
+    pub max_connections: usize,
+    /// Largest request (`socket.request.max.bytes`).
+    pub max_request: ByteCount,
+    /// Memory of requests being read or run, all connections together; small requests
+    /// (64 KiB) are not counted.
+    pub request_memory: ByteCount,
+    /// A connection without a request for this long is closed (`connections.max.idle.ms`).
+    pub max_idle: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_request: ByteCount::mib(100),
+            request_memory: ByteCount::mib(512),
+            max_idle: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A started listener.
+pub struct Server;
+
+/// What every connection of a server shares.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) services: Services,
+    pub(super) metrics: Metrics,
+    pub(super) tasks: Tasks,
+    /// Bytes of `request_memory` not taken.
+    pub(super) memory: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Serves clients on `listener` until `tasks` stops.
+    pub fn start(
+        listener: TcpListener,
+        services: Services,
+        tasks: &Tasks,
+        config: Config,
+        metrics: Metrics,
+    ) {
+        let memory = config.request_memory.0.max(config.max_request.0);
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let memory = Arc::new(Semaphore::new(memory));
+        let shared = Shared { config, services, metrics, tasks: tasks.clone(), memory };
+        tasks.spawn("kafka listener", accept(listener, Arc::new(shared)));
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let stopping = shared.tasks.stopping();
+    let slots = Arc::new(Semaphore::new(shared.config.max_connections));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stopping.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, mostly: those open must first be closed.
+                tracing::warn!(%error, "cannot accept");
+                clock::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            shared.metrics.refused_connections.inc();
+            tracing::debug!(%address, "over the connection limit");
+            continue;
+        };
+        let task = connection::serve(stream, address.ip(), Arc::clone(&shared));
+        shared.metrics.connections.inc();
+        let gauge = shared.metrics.connections.clone();
+        shared.tasks.spawn("kafka connection", async move {
+            let open = Open(gauge);
+            task.await;
+            drop((open, slot));
+        });
+    }
+}
+
+/// Counts a connection out even when its task is aborted.
+struct Open(prometheus_client::metrics::gauge::Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
