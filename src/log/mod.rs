@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use error::{AppendError, DeleteError, NotHere, ReadError};
 pub use partition::{Appended, Origin, Partition, Pending, Read, TimeMatch};
-pub use producer::{Producers, SequenceError};
+pub use producer::{Claim, Producers, SequenceError, Verdict};
 
 use crate::types::TopicId;
 

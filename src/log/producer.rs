@@ -1,4 +1,25 @@
 //! What a partition remembers of its idempotent producers: a function of its log.
+//!
+//! Owns: which batch is new, a duplicate, out of order or of an old epoch (Kafka's rules,
+//! `ProducerAppendInfo`); what is kept of each producer and for how long; its form in footers.
+//! Does not own: offsets, when to load or store it, Kafka's codes.
+//! Invariants: the state after a batch follows from the state before and the batch alone, append
+//! times in the log included and no clock (I11); at most `MAX_PRODUCERS` producers of five batches.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::{
+    object::{ProducerBatch, ProducerSnapshot},
+    record::BatchView,
+    types::{Millis, Offset, ProducerEpoch, ProducerId},
+};
+
+/// Batches of one producer by which a retry is recognised: clients have up to five in flight.
+const BATCHES_KEPT: usize = 5;
+/// `producer.id.expiration.ms`, counted between append times of idempotent batches of the log.
+const EXPIRES_AFTER_MS: i64 = 86_400_000;
+/// Producers kept of one partition; beyond, the one silent for longest goes. Bounds footers.
+const MAX_PRODUCERS: usize = 10_000;
 
 /// A batch is out of its producer's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +42,354 @@ pub enum SequenceError {
     },
 }
 
+/// What a batch claims of its producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who.
+    pub producer_id: ProducerId,
+    /// In which epoch.
+    pub epoch: ProducerEpoch,
+    /// Sequence of the first record.
+    pub first_sequence: i32,
+    /// Sequence of the last.
+    pub last_sequence: i32,
+}
+
+/// What a batch in order is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// To be appended.
+    New,
+    /// A retry of this one.
+    Duplicate(ProducerBatch),
+}
+
 /// The producers of one partition at one offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Producers {}
+pub struct Producers {
+    by_id: BTreeMap<ProducerId, Producer>,
+    by_silence: BTreeSet<(Millis, ProducerId)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Producer {
+    epoch: ProducerEpoch,
+    last_append: Millis,
+    batches: VecDeque<ProducerBatch>,
+}
+
+impl Claim {
+    /// The claim of an idempotent batch; `None` for any other.
+    #[must_use]
+    pub fn of(batch: &BatchView) -> Option<Self> {
+        Some(Self {
+            producer_id: batch.producer_id()?,
+            epoch: batch.producer_epoch(),
+            first_sequence: batch.base_sequence(),
+            last_sequence: batch.last_sequence(),
+        })
+    }
+}
+
+impl Producers {
+    /// What `claim` is after all that was recorded.
+    ///
+    /// # Errors
+    /// When the batch must not be appended.
+    pub fn check(&self, claim: &Claim) -> Result<Verdict, SequenceError> {
+        // Of an unknown producer any sequence is right: its former records may be deleted.
+        let Some(known) = self.by_id.get(&claim.producer_id) else { return Ok(Verdict::New) };
+        let found = claim.first_sequence;
+        if claim.epoch < known.epoch {
+            return Err(SequenceError::OldEpoch { newest: known.epoch.0, found: claim.epoch.0 });
+        }
+        let same_epoch = claim.epoch == known.epoch;
+        let expected = match known.batches.back() {
+            Some(last) if same_epoch => following(last.last_sequence),
+            _ => 0,
+        };
+        let original = known.batches.iter().find(|batch| {
+            (batch.first_sequence, batch.last_sequence)
+                == (claim.first_sequence, claim.last_sequence)
+        });
+        match original {
+            Some(original) if same_epoch => Ok(Verdict::Duplicate(*original)),
+            _ if found == expected => Ok(Verdict::New),
+            _ => Err(SequenceError::OutOfOrder { expected, found }),
+        }
+    }
+
+    /// Takes in a batch of the log: the one right after all recorded before. No check, the log is
+    /// the truth.
+    pub fn record(&mut self, claim: &Claim, base: Offset, end: Offset, append_ms: Millis) {
+        let known = self.by_id.entry(claim.producer_id).or_insert_with(|| Producer {
+            epoch: claim.epoch,
+            last_append: append_ms,
+            batches: VecDeque::new(),
+        });
+        self.by_silence.remove(&(known.last_append, claim.producer_id));
+        if known.epoch != claim.epoch {
+            known.epoch = claim.epoch;
+            known.batches.clear();
+        }
+        if known.batches.len() == BATCHES_KEPT {
+            known.batches.pop_front();
+        }
+        known.batches.push_back(ProducerBatch {
+            first_sequence: claim.first_sequence,
+            last_sequence: claim.last_sequence,
+            base_offset: base,
+            end_offset: end,
+            append_ms,
+        });
+        // The writer's clock may have gone back.
+        known.last_append = known.last_append.max(append_ms);
+        self.by_silence.insert((known.last_append, claim.producer_id));
+        self.expire();
+    }
+
+    /// Takes in a whole batch of the log, if it is an idempotent one.
+    pub fn record_batch(&mut self, batch: &BatchView, append_ms: Millis) {
+        if let Some(claim) = Claim::of(batch) {
+            self.record(&claim, batch.base_offset(), batch.end_offset(), append_ms);
+        }
+    }
+
+    fn expire(&mut self) {
+        let newest = self.by_silence.last().map_or(Millis(0), |(newest, _)| *newest);
+        while let Some(&(last_append, producer_id)) = self.by_silence.first() {
+            let silent = newest.since(last_append) >= EXPIRES_AFTER_MS;
+            if !silent && self.by_id.len() <= MAX_PRODUCERS {
+                return;
+            }
+            self.by_silence.pop_first();
+            self.by_id.remove(&producer_id);
+        }
+    }
+
+    /// Its form in a footer or manifest.
+    #[must_use]
+    pub fn to_snapshots(&self) -> Vec<ProducerSnapshot> {
+        let one = |(id, known): (&ProducerId, &Producer)| ProducerSnapshot {
+            producer_id: *id,
+            epoch: known.epoch,
+            last_append: known.last_append,
+            batches: known.batches.iter().copied().collect(),
+            transaction: None,
+            coordinator_epoch: -1,
+        };
+        self.by_id.iter().map(one).collect()
+    }
+
+    /// The state that [`to_snapshots`](Self::to_snapshots) was made of.
+    #[must_use]
+    pub fn from_snapshots(snapshots: Vec<ProducerSnapshot>) -> Self {
+        let mut producers = Self::default();
+        for snapshot in snapshots {
+            let excess = snapshot.batches.len().saturating_sub(BATCHES_KEPT);
+            let known = Producer {
+                epoch: snapshot.epoch,
+                last_append: snapshot.last_append,
+                batches: snapshot.batches.into_iter().skip(excess).collect(),
+            };
+            producers.by_silence.insert((known.last_append, snapshot.producer_id));
+            producers.by_id.insert(snapshot.producer_id, known);
+        }
+        producers
+    }
+}
+
+/// The sequence after `sequence`: after `i32::MAX` comes 0.
+fn following(sequence: i32) -> i32 {
+    sequence.checked_add(1).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::object::{decode_producers, encode_producers};
+
+    fn claim(producer: i64, epoch: i16, first_sequence: i32, last_sequence: i32) -> Claim {
+        let producer_id = ProducerId(producer);
+        Claim { producer_id, epoch: ProducerEpoch(epoch), first_sequence, last_sequence }
+    }
+
+    fn with(claims: &[Claim]) -> Producers {
+        let mut producers = Producers::default();
+        for (at, claim) in claims.iter().enumerate() {
+            let base = Offset(i64::try_from(at).unwrap() * 10);
+            producers.record(claim, base, base.advance(10), Millis(1000));
+        }
+        producers
+    }
+
+    #[test]
+    fn an_unknown_producer_may_start_anywhere() {
+        assert_eq!(Producers::default().check(&claim(1, 0, 77, 80)), Ok(Verdict::New));
+    }
+
+    #[test]
+    fn a_retry_of_the_last_five_is_a_duplicate() {
+        let claims: Vec<_> = (0..6).map(|at| claim(1, 0, at * 2, at * 2 + 1)).collect();
+        let producers = with(&claims);
+        for at in 1..6 {
+            let Ok(Verdict::Duplicate(original)) = producers.check(&claims[at]) else {
+                panic!("{at}")
+            };
+            assert_eq!(original.base_offset, Offset(i64::try_from(at).unwrap() * 10));
+        }
+        let forgotten = producers.check(&claims[0]);
+        assert_eq!(forgotten, Err(SequenceError::OutOfOrder { expected: 12, found: 0 }));
+    }
+
+    #[test]
+    fn overlaps_and_gaps_are_out_of_order() {
+        let producers = with(&[claim(1, 0, 0, 4)]);
+        for (first, last) in [(0, 5), (1, 4), (4, 6), (6, 7)] {
+            let expected = SequenceError::OutOfOrder { expected: 5, found: first };
+            assert_eq!(producers.check(&claim(1, 0, first, last)), Err(expected));
+        }
+        assert_eq!(producers.check(&claim(1, 0, 5, 5)), Ok(Verdict::New));
+    }
+
+    #[test]
+    fn after_the_last_sequence_comes_zero() {
+        let producers = with(&[claim(1, 0, i32::MAX - 1, i32::MAX)]);
+        assert_eq!(producers.check(&claim(1, 0, 0, 1)), Ok(Verdict::New));
+        let wrapped = with(&[claim(1, 0, i32::MAX, 1)]);
+        assert_eq!(wrapped.check(&claim(1, 0, 2, 2)), Ok(Verdict::New));
+    }
+
+    #[test]
+    fn epochs_only_rise_and_start_at_zero() {
+        let producers = with(&[claim(1, 3, 0, 4)]);
+        let older = SequenceError::OldEpoch { newest: 3, found: 2 };
+        assert_eq!(producers.check(&claim(1, 2, 5, 5)), Err(older));
+        assert_eq!(producers.check(&claim(1, 4, 0, 4)), Ok(Verdict::New));
+        let late = SequenceError::OutOfOrder { expected: 0, found: 5 };
+        assert_eq!(producers.check(&claim(1, 4, 5, 5)), Err(late));
+    }
+
+    #[test]
+    fn producers_expire_by_the_logs_own_times() {
+        let mut producers = with(&[claim(1, 0, 0, 0)]);
+        let day_later = Millis(1000 + EXPIRES_AFTER_MS);
+        producers.record(&claim(2, 0, 0, 0), Offset(10), Offset(11), Millis(day_later.0 - 1));
+        assert!(producers.check(&claim(1, 0, 5, 5)).is_err());
+        producers.record(&claim(2, 0, 1, 1), Offset(11), Offset(12), day_later);
+        assert_eq!(producers.check(&claim(1, 0, 5, 5)), Ok(Verdict::New));
+    }
+
+    #[test]
+    fn the_longest_silent_goes_when_there_are_too_many() {
+        let mut producers = Producers::default();
+        for id in 0..=i64::try_from(MAX_PRODUCERS).unwrap() {
+            producers.record(&claim(id, 0, 0, 0), Offset(id), Offset(id + 1), Millis(id));
+        }
+        assert_eq!(producers.by_id.len(), MAX_PRODUCERS);
+        assert_eq!(producers.check(&claim(0, 0, 9, 9)), Ok(Verdict::New));
+        assert!(producers.check(&claim(1, 0, 9, 9)).is_err());
+    }
+
+    /// One attempt: producer, epoch step, sequence relative to the expected one, records, time.
+    type Attempt = (i64, i16, i32, i32, i64);
+
+    fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
+        let step = prop_oneof![8 => Just(0_i16), 1 => Just(1), 1 => Just(-1)];
+        let slip = prop_oneof![8 => Just(0_i32), 2 => -9..3_i32];
+        let time = prop_oneof![20 => 0..1000_i64, 1 => Just(EXPIRES_AFTER_MS / 2)];
+        prop::collection::vec((0..4_i64, step, slip, 1..4_i32, time), 0..80)
+    }
+
+    /// The naive model: every batch of the log, searched from the end.
+    #[derive(Default)]
+    struct Model {
+        log: Vec<(Claim, Offset, Millis)>,
+    }
+
+    impl Model {
+        fn of(&self, producer: ProducerId) -> Vec<&(Claim, Offset, Millis)> {
+            let newest = self.log.iter().map(|entry| entry.2).max().unwrap_or_default();
+            let mut seen = Millis(i64::MIN);
+            let mut batches = Vec::new();
+            // Times of the whole log up to each batch decide whether the state before it expired.
+            let mut so_far = Millis(i64::MIN);
+            for entry in &self.log {
+                so_far = so_far.max(entry.2);
+                if seen.0 != i64::MIN && so_far.0 - seen.0 >= EXPIRES_AFTER_MS {
+                    if entry.0.producer_id != producer || entry.2.0 - seen.0 < EXPIRES_AFTER_MS {
+                        batches.clear();
+                        seen = Millis(i64::MIN);
+                    }
+                }
+                if entry.0.producer_id == producer {
+                    seen = seen.max(entry.2);
+                    batches.push(entry);
+                }
+            }
+            if seen.0 != i64::MIN && newest.0 - seen.0 >= EXPIRES_AFTER_MS {
+                batches.clear();
+            }
+            batches
+        }
+
+        fn check(&self, claim: &Claim) -> Result<Option<Offset>, SequenceError> {
+            let batches = self.of(claim.producer_id);
+            let Some((last, ..)) = batches.last() else { return Ok(None) };
+            if claim.epoch < last.epoch {
+                let (newest, found) = (last.epoch.0, claim.epoch.0);
+                return Err(SequenceError::OldEpoch { newest, found });
+            }
+            let mut expected = 0;
+            if claim.epoch == last.epoch {
+                let of_epoch = batches.iter().rev().take_while(|entry| entry.0.epoch == last.epoch);
+                for (kept, offset, _) in of_epoch.take(5).collect::<Vec<_>>().into_iter().rev() {
+                    if kept == claim {
+                        return Ok(Some(*offset));
+                    }
+                }
+                let next = (i64::from(last.last_sequence) + 1) % (i64::from(i32::MAX) + 1);
+                expected = i32::try_from(next).unwrap();
+            }
+            if claim.first_sequence == expected {
+                return Ok(None);
+            }
+            Err(SequenceError::OutOfOrder { expected, found: claim.first_sequence })
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_search_of_the_whole_log(attempts in attempts()) {
+            let mut producers = Producers::default();
+            let mut model = Model::default();
+            let mut last: BTreeMap<i64, (i16, i32)> = BTreeMap::new();
+            let (mut end, mut now) = (Offset(0), Millis(0));
+            for (producer, step, slip, records, passed) in attempts {
+                now.0 += passed;
+                let (epoch, next) = last.get(&producer).copied().unwrap_or((3, 0));
+                let start = if step > 0 { 0 } else { next };
+                let first = (start + slip).max(0);
+                let claim = claim(producer, epoch + step, first, first + records - 1);
+                let expected = model.check(&claim);
+                let found = producers.check(&claim).map(|verdict| match verdict {
+                    Verdict::New => None,
+                    Verdict::Duplicate(original) => Some(original.base_offset),
+                });
+                prop_assert_eq!(&found, &expected);
+                if found == Ok(None) {
+                    let base = end;
+                    end = end.advance(i64::from(records));
+                    producers.record(&claim, base, end, now);
+                    model.log.push((claim, base, now));
+                    last.insert(producer, (claim.epoch.0, claim.last_sequence + 1));
+                }
+                let bytes = encode_producers(&producers.to_snapshots());
+                let back = Producers::from_snapshots(decode_producers(bytes).unwrap());
+                prop_assert_eq!(&back, &producers);
+            }
+        }
+    }
+}
