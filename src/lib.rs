@@ -19,5 +19,6 @@ pub mod metrics;
 pub mod object;
 pub mod record;
 pub mod replication;
+pub mod store;
 pub mod types;
 pub mod wal;
