@@ -13,7 +13,7 @@ mod topics;
 use std::ops::Range;
 
 use super::{
-    entry::{FORMAT, SealedEntry},
+    entry::{FORMAT, Hash, SealedEntry},
     record::Record,
     state::State,
 };
@@ -177,10 +177,15 @@ impl State {
         }
         let at = At { index, epoch, time: entry.time_ms };
         let results = entry.proposals.iter().map(|it| self.propose(at, it)).collect();
-        self.epoch = epoch;
-        self.index = index;
-        self.hash = *hash;
+        self.follow(at, *hash);
         Ok(results)
+    }
+
+    /// The state's place in the log after an entry's records took effect.
+    pub(super) fn follow(&mut self, at: At, hash: Hash) {
+        self.epoch = at.epoch;
+        self.index = at.index;
+        self.hash = hash;
     }
 
     /// Whether `record` would hold in the next entry.

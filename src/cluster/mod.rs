@@ -7,15 +7,35 @@
 //! holds the record (I22); clocks decide only when to try, the log decides who is controller.
 
 mod apply;
+mod commit;
 pub mod configs;
+mod controller;
+mod documents;
+mod driver;
 mod entry;
+mod error;
+mod handle;
+mod lease;
+mod meta;
+mod metrics;
 mod record;
+mod replay;
+mod snapshot;
 mod state;
+mod take_over;
+mod trim;
 
 pub use apply::{Applied, Corrupt, MAX_PARTITIONS, ProposalResult, Rejection, is_topic_name};
+pub use documents::{AtRisk, TopicAtRisk};
 pub use entry::{DecodeError, Entry, FORMAT, Hash, SealedEntry};
+pub use error::{Abdication, CommitError, Damage, TakeOverError};
+pub use handle::{AtRiskSource, Cluster, Committed, Config, Holder, Parts, Phase};
+pub use metrics::Metrics;
 pub use record::{ConfigResource, Member, NewObject, NewRun, Record};
 pub use state::{
     Broker, BrokerStatus, DeletedPartition, EpochStart, IncarnationState, ManifestRef, Object,
     Partition, Run, Segment, SegmentStatus, State, Topic, Unlinked, UnlinkedManifest,
 };
+
+#[cfg(test)]
+mod tests;

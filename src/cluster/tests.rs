@@ -1,0 +1,5 @@
+//! What the metadata promises, tried out.
+
+mod codec;
+
+mod state;
