@@ -217,7 +217,9 @@ impl Controller {
         let (config, holder) = (&self.config, &self.holder);
         let document =
             lease_document(&self.meta, config, holder, self.state.cluster_id, self.epoch);
-        LeaseDocument { released, at_risk: (self.at_risk)(), ..document }
+        // A broker that does not know yet must not wipe out what its predecessor's lease told.
+        let at_risk = (self.at_risk)().unwrap_or_else(|| self.lease.held.document.at_risk.clone());
+        LeaseDocument { released, at_risk, ..document }
     }
 }
 

@@ -49,12 +49,16 @@ pub struct Parts {
     pub at_risk: AtRiskSource,
     /// Told what start-up waits for.
     pub phase: Arc<dyn Fn(Phase) + Send + Sync>,
-    /// Whether a broker answers at the address in a lease.
-    pub is_alive: Arc<dyn Fn(String) -> BoxFuture<'static, bool> + Send + Sync>,
+    /// Whether the broker with that disk answers at the address in its lease.
+    pub is_alive: Probe,
 }
 
-/// What this broker's disk holds that the bucket does not.
-pub type AtRiskSource = Arc<dyn Fn() -> AtRisk + Send + Sync>;
+/// What this broker's disk holds that the bucket does not; `None` while it cannot tell, and what
+/// the lease said before still stands.
+pub type AtRiskSource = Arc<dyn Fn() -> Option<AtRisk> + Send + Sync>;
+
+/// Asks whether a broker, known by its disk, answers at an address.
+pub type Probe = Arc<dyn Fn(String, StorageId) -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// A candidate for the controller's role.
 #[derive(Clone, Debug)]

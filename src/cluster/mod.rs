@@ -29,7 +29,7 @@ pub use apply::{Applied, Corrupt, MAX_PARTITIONS, ProposalResult, Rejection, is_
 pub use documents::{AtRisk, TopicAtRisk};
 pub use entry::{DecodeError, Entry, FORMAT, Hash, SealedEntry};
 pub use error::{Abdication, CommitError, Damage, TakeOverError};
-pub use handle::{AtRiskSource, Cluster, Committed, Config, Holder, Parts, Phase};
+pub use handle::{AtRiskSource, Cluster, Committed, Config, Holder, Parts, Phase, Probe};
 pub use metrics::Metrics;
 pub use record::{ConfigResource, Member, NewObject, NewRun, Record};
 pub use state::{

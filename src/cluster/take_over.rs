@@ -149,13 +149,14 @@ impl Starter {
             patience = Patience::default();
             let document = lease.as_ref().map(|lease| &lease.document);
             let address = document.map(|lease| lease.address.clone()).unwrap_or_default();
+            let storage = document.map(|lease| lease.storage).unwrap_or_default();
             match watch.read(document, self.meta.env.clock.boot()) {
                 Verdict::Take => return Ok(lease),
                 Verdict::Moved => {
                     return Err(TakeOverError::Held { address, how: "it renews its lease" });
                 }
                 Verdict::Wait { left } => {
-                    if (self.parts.is_alive)(address.clone()).await {
+                    if (self.parts.is_alive)(address.clone(), storage).await {
                         return Err(TakeOverError::Held { address, how: "it answers there" });
                     }
                     (self.parts.phase)(Phase::WaitingForLease { holder: address, left });
@@ -187,7 +188,11 @@ impl Starter {
         epoch: u64,
     ) -> Result<Option<HeldLease>, TakeOverError> {
         let Parts { config, holder, .. } = &self.parts;
-        let document = lease_document(&self.meta, config, holder, cluster, epoch);
+        let at_risk = previous.map(|lease| lease.document.at_risk.clone()).unwrap_or_default();
+        let document = LeaseDocument {
+            at_risk,
+            ..lease_document(&self.meta, config, holder, cluster, epoch)
+        };
         let over = previous.map(|lease| &lease.version);
         let seen = previous.map(|lease| lease.document.nonce);
         let mut patience = Patience::default();
