@@ -5,8 +5,11 @@
 //! Invariants: an acknowledged commit survives and no later fetch shows an older one (I15); one
 //! generation has one assignment (I16); nothing is answered from state that is not loaded (H60).
 
+mod classic;
 mod config;
 mod error;
+mod offsets;
+mod record;
 mod words;
 
 pub use config::Config;

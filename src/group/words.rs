@@ -194,8 +194,6 @@ pub struct Committed {
     pub position: Position,
     /// When.
     pub at: Millis,
-    /// When it expires, where an old client asked for a time of its own.
-    pub expires: Option<Millis>,
 }
 
 /// Where a group stands.
