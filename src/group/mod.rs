@@ -10,6 +10,7 @@ mod config;
 mod error;
 mod offsets;
 mod record;
+mod state;
 mod words;
 
 pub use config::Config;
