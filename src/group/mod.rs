@@ -7,7 +7,11 @@
 
 mod classic;
 mod config;
+mod coordinator;
 mod error;
+mod load;
+mod log;
+mod metrics;
 mod offsets;
 mod record;
 mod state;
@@ -15,6 +19,7 @@ mod words;
 
 pub use config::Config;
 pub use error::Error;
+pub use metrics::Metrics;
 pub use words::{
     Caller, Committed, DescribedMember, Description, GroupId, GroupState, InstanceId, Join,
     JoinRefused, Joined, JoinedMember, Leaving, Listed, MemberId, Position, Protocol, Sync, Synced,
