@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -45,6 +45,8 @@ const RECORD_BYTES_MAX: usize = 1_048_588 - 1024;
 const REWRITE_STEP: usize = 1000;
 /// How long to leave a rewrite that found no room in the log.
 const REWRITE_AGAIN_MS: i64 = 10_000;
+/// How long to wait before a log that cannot be understood is read again.
+const LOAD_AGAIN: Duration = Duration::from_secs(10);
 /// Time without a coordinator that is worth writing everything again, so that it is on record.
 const GAP_WORTH_A_RECORD_MS: i64 = 60 * 60 * 1000;
 /// Client ids can be long; of a member's id, only its random part must be whole.
@@ -62,6 +64,7 @@ pub(super) enum Command {
 
 /// What a coordinator is made of.
 pub(super) struct Parts {
+    pub(super) index: i32,
     pub(super) log: Arc<dyn PartitionLog>,
     pub(super) env: Env,
     pub(super) config: Arc<Config>,
@@ -70,14 +73,19 @@ pub(super) struct Parts {
     /// Set once the state is loaded.
     pub(super) is_ready: Arc<AtomicBool>,
     pub(super) stopping: CancellationToken,
+    /// Whether there is a topic called so.
+    pub(super) is_topic: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
-/// Loads the partition and serves it until it is lost, or told to stop.
-///
-/// # Errors
-/// When it could not be loaded.
-pub(super) async fn run(parts: Parts) -> Result<(), load::Error> {
-    let loaded = load::load(&*parts.log).await?;
+/// Loads the partition, when a permit is free, and serves it until it is lost or told to stop.
+pub(super) async fn run(parts: Parts, permits: &Semaphore) {
+    let stopping = parts.stopping.clone();
+    let loaded = tokio::select! {
+        biased;
+        () = stopping.cancelled() => None,
+        loaded = load_patiently(&parts, permits) => loaded,
+    };
+    let Some(loaded) = loaded else { return };
     let (wall, boot) = (parts.env.clock.wall(), parts.env.clock.boot());
     let gap_ms = loaded.last_seen.map_or(0, |seen| wall.since(seen));
     let is_ready = parts.is_ready.clone();
@@ -101,17 +109,33 @@ pub(super) async fn run(parts: Parts) -> Result<(), load::Error> {
     };
     owner.next_expiry = owner.after(owner.parts.config.offsets_retention_check);
     owner.state.start(wall, gap_ms);
+    owner.forget_lost_topics().await;
     if gap_ms > GAP_WORTH_A_RECORD_MS && owner.state.len() > 0 {
         owner.begin_rewrite();
     }
-    tracing::debug!(groups = owner.state.len(), bytes = owner.log_bytes, gap_ms, "groups loaded");
+    let (partition, groups) = (owner.parts.index, owner.state.len());
+    tracing::debug!(partition, groups, bytes = owner.log_bytes, gap_ms, "groups loaded");
     is_ready.store(true, Ordering::Release);
     owner.parts.metrics.coordinators.inc();
     owner.serve().await;
     is_ready.store(false, Ordering::Release);
     owner.parts.metrics.coordinators.dec();
     owner.count_groups(0);
-    Ok(())
+}
+
+/// Loads; what cannot be understood is left for people, and tried again. `None` when it is lost.
+async fn load_patiently(parts: &Parts, permits: &Semaphore) -> Option<load::Loaded> {
+    let _permit = permits.acquire().await.ok()?;
+    loop {
+        match load::load(&*parts.log).await {
+            Ok(loaded) => return Some(loaded),
+            Err(load::Error::Lost(_)) => return None,
+            Err(error @ load::Error::Corrupt { .. }) => {
+                tracing::error!(partition = parts.index, %error, "groups cannot be loaded");
+                clock::sleep(LOAD_AGAIN).await;
+            }
+        }
+    }
 }
 
 struct Owner {
@@ -191,6 +215,18 @@ impl Owner {
                 () = clock::sleep(wake) => self.tick().await,
             }
         }
+    }
+
+    /// Topics deleted while nobody was coordinator take their offsets with them now.
+    async fn forget_lost_topics(&mut self) {
+        let mut effects = Vec::new();
+        for topic in self.state.topics() {
+            if !(self.parts.is_topic)(&topic) {
+                self.state.forget_topic(&topic, &mut effects);
+            }
+        }
+        self.perform(effects);
+        self.flush().await;
     }
 
     async fn take(&mut self, commands: &mut Vec<Command>) {
@@ -314,8 +350,12 @@ impl Owner {
         let mut committed = std::future::ready(Ok(())).boxed();
         for (batch, changes) in batches(changes, now)? {
             let length = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
             match self.parts.log.append(batch).await {
-                Ok(taken) => committed = taken.committed,
+                Ok(taken) => {
+                    self.end = taken.base_offset.advance(count);
+                    committed = taken.committed;
+                }
                 Err(NotAppended::Full) => return Err(Error::NotAvailable),
                 Err(NotAppended::Lost) => {
                     self.is_lost = true;
@@ -325,8 +365,6 @@ impl Owner {
             for change in &changes {
                 self.state.accept(change, now);
             }
-            let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
-            self.end = self.end.advance(count);
             self.log_bytes = self.log_bytes.saturating_add(length);
             self.parts.metrics.appended_bytes.inc_by(length);
             self.parts.metrics.changes.inc_by(u64::try_from(count).unwrap_or_default());

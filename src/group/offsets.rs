@@ -57,6 +57,10 @@ impl Offsets {
         })
     }
 
+    pub(super) fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.keys()
+    }
+
     /// Partitions of `topic`, or of all topics, for which something is kept.
     pub(super) fn partitions(&self, topic: Option<&str>) -> Vec<TopicPartition> {
         let all = self.iter().map(|(partition, _)| partition);

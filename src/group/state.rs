@@ -5,7 +5,10 @@
 //! Invariants: offsets change only through changes the log has taken (`accept`), so what is shown
 //! after a later barrier is committed; deletions too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Caller, Committed, Config, Description, Error, GroupId, GroupState, Join, JoinRefused, Joined,
@@ -259,6 +262,11 @@ impl State {
         let changes =
             groups.flat_map(|(id, slot)| forget(id, slot.offsets.partitions(Some(topic))));
         append_all(changes.collect(), effects);
+    }
+
+    /// Topics something is committed for.
+    pub(super) fn topics(&self) -> BTreeSet<Arc<str>> {
+        self.groups.values().flat_map(|slot| slot.offsets.topics().cloned()).collect()
     }
 
     pub(super) fn list(&self) -> Vec<Listed> {

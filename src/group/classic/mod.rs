@@ -165,10 +165,6 @@ impl Group {
         self.state
     }
 
-    pub(super) fn generation(&self) -> i32 {
-        self.generation
-    }
-
     /// When it came to where it stands, if known.
     pub(super) fn since(&self) -> Option<Millis> {
         self.since
@@ -176,11 +172,6 @@ impl Group {
 
     pub(super) fn protocol_type(&self) -> Option<&Arc<str>> {
         self.protocol_type.as_ref()
-    }
-
-    /// Nobody is or was a member: it only holds offsets, or nothing.
-    pub(super) fn is_simple(&self) -> bool {
-        self.state == GroupState::Empty && self.protocol_type.is_none()
     }
 
     /// Whether nobody waits to become a member either.
