@@ -6,7 +6,14 @@ use std::{net::IpAddr, sync::Arc};
 
 use tokio::sync::watch;
 
-use crate::{env::Env, types::BrokerId};
+use super::api::{FetchSessions, ProducerIds};
+use crate::{
+    cluster::{Cluster, configs::Values},
+    env::Env,
+    group::Groups,
+    log::Log,
+    types::{BrokerId, Incarnation},
+};
 
 /// What the server is started with.
 #[derive(Clone)]
@@ -21,6 +28,22 @@ pub struct Serving {
     pub env: Env,
     /// This broker.
     pub broker: BrokerId,
+    /// This process.
+    pub incarnation: Incarnation,
+    /// Metadata.
+    pub cluster: Cluster,
+    /// Partitions.
+    pub log: Log,
+    /// Consumer groups.
+    pub groups: Groups,
+    /// Configurations given at start, under Kafka's names.
+    pub given: Values,
+    /// Copies an acknowledged append has: the size of the ensemble, 1 alone.
+    pub copies: i32,
+    /// What clients said they read.
+    pub fetch_sessions: FetchSessions,
+    /// Ids to hand out.
+    pub producer_ids: ProducerIds,
 }
 
 /// One request's surroundings; cheap to clone.

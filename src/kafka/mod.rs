@@ -18,6 +18,7 @@ mod reader;
 mod server;
 mod versions;
 
+pub use api::{FetchSessions, ProducerIds};
 pub use context::{Services, Serving};
 pub use metrics::Metrics;
 pub use server::{Config, Server};

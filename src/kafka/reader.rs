@@ -88,7 +88,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     fn check(&self, length: i32, limit: u64) -> Result<(), ReadError> {
-        let too_large = BadRequest::TooLarge { bytes: length.into(), limit };
+        let too_large = BadRequest::FrameSize { bytes: length.into(), limit };
         let fits = u64::try_from(length).is_ok_and(|bytes| bytes > 0 && bytes <= limit);
         if fits { Ok(()) } else { Err(ReadError::Bad(too_large)) }
     }

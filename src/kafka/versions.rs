@@ -30,9 +30,9 @@ pub(super) fn number(key: ApiKey) -> i16 {
 }
 
 fn row(api: &Api) -> ApiVersion {
-    let min = if api.key == ApiKey::Produce { 0 } else { api.min };
+    let min = if api.key == ApiKey::Produce { 0 } else { *api.versions.start() };
     let row = ApiVersion::default().with_api_key(number(api.key));
-    row.with_min_version(min).with_max_version(api.max)
+    row.with_min_version(min).with_max_version(*api.versions.end())
 }
 
 /// The answer to ApiVersions in `version`, and the version it is encoded in.

@@ -7,6 +7,18 @@
 //! answered; a handler may be dropped at any await when its connection ends, so an effect never
 //! hangs on its caller.
 
+mod fetch;
+mod init_producer_id;
+mod leader;
+mod list_offsets;
+mod offset_for_leader_epoch;
+mod produce;
+
+pub use fetch::FetchSessions;
+pub use init_producer_id::ProducerIds;
+
+use std::ops::RangeInclusive;
+
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use proto_kafka::{
@@ -21,10 +33,8 @@ pub(super) struct Api {
     pub(super) key: ApiKey,
     /// As Kafka names it.
     pub(super) name: &'static str,
-    /// Oldest version served.
-    pub(super) min: i16,
-    /// Newest version served.
-    pub(super) max: i16,
+    /// Versions served.
+    pub(super) versions: RangeInclusive<i16>,
     pub(super) run: Run,
 }
 
@@ -60,34 +70,42 @@ pub(super) enum Answer {
 }
 
 macro_rules! api {
-    ($key:ident, $min:literal..=$max:literal, $module:ident) => {
-        Api {
-            key: ApiKey::$key,
-            name: stringify!($key),
-            min: $min,
-            max: $max,
-            run: Run::Alone(|call| {
-                Box::pin(async move {
-                    let request = decode(call.body, call.version)?;
-                    let response = $module::handle(&call.context, call.version, request).await;
-                    Ok(encode(&response, call.version))
-                })
-            }),
-        }
+    ($key:ident, $versions:expr, $run:expr) => {
+        Api { key: ApiKey::$key, name: stringify!($key), versions: $versions, run: $run }
+    };
+}
+
+/// Runs `handle` of a module alone; `codec` is the newest version whose bytes differ.
+macro_rules! alone {
+    ($module:ident) => {
+        alone!($module, i16::MAX)
+    };
+    ($module:ident, $codec:expr) => {
+        Run::Alone(|call| {
+            Box::pin(async move {
+                let codec = call.version.min($codec);
+                let request = decode(call.body, codec)?;
+                let response = $module::handle(&call.context, call.version, request).await;
+                Ok(encode(&response, codec))
+            })
+        })
     };
 }
 
 /// Every API served, by key.
-pub(super) static APIS: &[Api] = &[Api {
-    key: ApiKey::ApiVersions,
-    name: "ApiVersions",
-    min: 0,
-    max: versions::NEWEST,
-    run: Run::AtOnce(|version, body| {
-        let (version, response) = versions::answer(version, body)?;
-        Ok(encode(&response, version))
-    }),
-}];
+pub(super) static APIS: &[Api] = &[
+    api!(Produce, 3..=13, Run::Pipelined(produce::begin)),
+    api!(Fetch, 4..=18, Run::Alone(fetch::run)),
+    api!(ListOffsets, 1..=11, alone!(list_offsets, list_offsets::CODEC)),
+    api!(ApiVersions, 0..=versions::NEWEST, Run::AtOnce(api_versions)),
+    api!(InitProducerId, 0..=5, alone!(init_producer_id)),
+    api!(OffsetForLeaderEpoch, 2..=4, alone!(offset_for_leader_epoch)),
+];
+
+fn api_versions(version: i16, body: Bytes) -> Result<Answer, BadRequest> {
+    let (version, response) = versions::answer(version, body)?;
+    Ok(encode(&response, version))
+}
 
 /// The row of `key` when it serves `version`; ApiVersions takes any version.
 ///
@@ -95,7 +113,7 @@ pub(super) static APIS: &[Api] = &[Api {
 /// When nothing does.
 pub(super) fn find(key: ApiKey, version: i16) -> Result<&'static Api, BadRequest> {
     let serves = |api: &&Api| {
-        api.key == key && (key == ApiKey::ApiVersions || (api.min..=api.max).contains(&version))
+        api.key == key && (key == ApiKey::ApiVersions || api.versions.contains(&version))
     };
     let not_served = BadRequest::NotServed { key: versions::number(key), version };
     APIS.iter().find(serves).ok_or(not_served)

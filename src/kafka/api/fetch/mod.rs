@@ -1,0 +1,295 @@
+//! Fetch (1), versions 4 to 18.
+//!
+//! Waits until `min_bytes` can be read, something is wrong, or the time is up; then reads the
+//! partitions in order. The first that has anything gives at least one whole batch, whatever the
+//! limits. read_committed reads what read_uncommitted does: there are no transactions.
+
+mod codec;
+mod session;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Notify;
+
+use codec::{Answered, Asked, Head, Key, Request};
+use session::{Plan, Sessions};
+
+use super::{
+    Answer, Call, Later,
+    leader::{self, Leader},
+    produce::TopicKey,
+};
+use crate::{
+    env::clock,
+    kafka::{
+        Metrics,
+        context::Context,
+        error::{Code, Coded},
+    },
+    log::{NotHere, Partition, ReadError},
+    types::{LeaderEpoch, Offset},
+};
+
+/// Most record bytes of one reply (`fetch.max.bytes` of a broker).
+const MAX_BYTES: usize = 55 * 1024 * 1024;
+/// Where a batch's attributes end, and the codec that versions before 10 do not know.
+const ATTRIBUTES_AT: usize = 22;
+const ZSTD: u8 = 4;
+
+/// The fetch sessions of a broker.
+#[derive(Debug, Default)]
+pub struct FetchSessions {
+    sessions: Mutex<Sessions>,
+    open: Gauge,
+}
+
+impl FetchSessions {
+    /// None yet.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self { sessions: Mutex::default(), open: metrics.fetch_sessions.clone() }
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut Sessions) -> R) -> R {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut sessions);
+        self.open.set(i64::try_from(sessions.len()).unwrap_or(i64::MAX));
+        result
+    }
+}
+
+pub(super) fn run(call: Call) -> Later {
+    Box::pin(async move {
+        let Call { context, version, body } = call;
+        let mut request = Request::decode(body, version)?;
+        let serving = &context.serving;
+        let now = serving.env.clock.boot();
+        let read_committed = request.read_committed;
+        let mut head = Head { version, error: 0, session_id: 0, read_committed };
+        let begun = serving.fetch_sessions.with(|s| s.begin(version, &mut request, now));
+        let plan: Plan = match begun {
+            Ok(plan) => plan,
+            Err(code) => return Ok(refused(head, code)),
+        };
+        wait(&context, &request, &plan.partitions).await;
+        let mut answered = read(&context, version, &request, &plan.partitions).await;
+        let fresh = || i32::try_from(serving.env.entropy.next_u64() >> 33).unwrap_or(0);
+        let now = serving.env.clock.boot();
+        let told = serving.fetch_sessions.with(|s| s.finish(&plan, &mut answered, now, fresh));
+        match told {
+            Ok(id) => head.session_id = id,
+            Err(code) => return Ok(refused(head, code)),
+        }
+        let leaders = answered.iter().filter_map(|(_, answer)| answer.leader);
+        let endpoints = leader::endpoints(&context, leaders);
+        Ok(Answer::Reply(codec::encode(head, answered, &endpoints)))
+    })
+}
+
+fn refused(head: Head, code: Code) -> Answer {
+    Answer::Reply(codec::encode(Head { error: code.code(), ..head }, Vec::new(), &[]))
+}
+
+/// Waits for something worth an answer, at most as long as the client wants.
+async fn wait(context: &Context, request: &Request, partitions: &[(Key, Asked)]) {
+    if due(context, request, partitions) {
+        return;
+    }
+    let patience = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let late = clock::sleep(patience);
+    tokio::pin!(late);
+    let waiter = Arc::new(Notify::new());
+    loop {
+        let woken = waiter.notified();
+        tokio::pin!(woken);
+        // Registered before looking again, so that no append goes unseen in between.
+        woken.as_mut().enable();
+        for (key, _) in partitions {
+            if let Ok(partition) = find(context, key) {
+                partition.wake_on_append(&waiter);
+            }
+        }
+        if due(context, request, partitions) {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = woken => {}
+            () = &mut late => return,
+        }
+    }
+}
+
+/// Whether the answer is due: enough bytes, an error, or nothing to wait for.
+fn due(context: &Context, request: &Request, partitions: &[(Key, Asked)]) -> bool {
+    if request.max_wait_ms <= 0 || partitions.is_empty() {
+        return true;
+    }
+    let wanted = u64::try_from(request.min_bytes).unwrap_or(0);
+    let mut have = 0_u64;
+    for (key, asked) in partitions {
+        let Ok(partition) = find(context, key) else { return true };
+        let range = partition.log_start()..=partition.high_watermark();
+        if !range.contains(&asked.offset) || strays(&partition, asked).is_some() {
+            return true;
+        }
+        let most = u64::try_from(asked.max_bytes).unwrap_or(0);
+        have = have.saturating_add(partition.bytes_after(asked.offset).min(most.max(1)));
+    }
+    have >= wanted
+}
+
+fn find(context: &Context, key: &Key) -> Result<Arc<Partition>, NotHere> {
+    match &key.topic {
+        TopicKey::Name(name) => context.serving.log.find(name, key.index),
+        TopicKey::Id(id) => context.serving.log.find_by_id(*id, key.index),
+    }
+}
+
+/// How a client's view of a partition differs from the partition.
+#[derive(Debug, PartialEq, Eq)]
+enum Stray {
+    /// It knows an older or a newer leader epoch.
+    Epoch(Code),
+    /// Its records are not this log's from here on (KIP-320).
+    Diverging(LeaderEpoch, Offset),
+    /// It has an epoch this log never had.
+    UnknownHistory,
+}
+
+fn strays(partition: &Partition, asked: &Asked) -> Option<Stray> {
+    check_epoch(asked.current_epoch, partition.leader_epoch()).err().map(Stray::Epoch).or_else(
+        || {
+            let last = asked.last_epoch?;
+            let Some((epoch, end)) = partition.end_of_epoch(last) else {
+                return Some(Stray::UnknownHistory);
+            };
+            let diverges = epoch < last || end < asked.offset;
+            diverges.then_some(Stray::Diverging(epoch, end))
+        },
+    )
+}
+
+/// Compares the leader epoch a client knows with the one there is.
+///
+/// # Errors
+/// `FENCED_LEADER_EPOCH` for an older, `UNKNOWN_LEADER_EPOCH` for a newer one.
+pub(super) fn check_epoch(known: Option<LeaderEpoch>, current: LeaderEpoch) -> Result<(), Code> {
+    match known.map(|known| known.cmp(&current)) {
+        Some(std::cmp::Ordering::Less) => Err(Code::FencedLeaderEpoch),
+        Some(std::cmp::Ordering::Greater) => Err(Code::UnknownLeaderEpoch),
+        Some(std::cmp::Ordering::Equal) | None => Ok(()),
+    }
+}
+
+/// Reads the partitions in order within the limits of the request.
+async fn read(
+    context: &Context,
+    version: i16,
+    request: &Request,
+    partitions: &[(Key, Asked)],
+) -> Vec<(Key, Answered)> {
+    let mut left = usize::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
+    let mut first = true;
+    let mut answered = Vec::with_capacity(partitions.len());
+    for (key, asked) in partitions {
+        let mut answer = one(context, key, asked, left, first).await;
+        if version < 10 && answer.batches.iter().any(|batch| is_zstd(batch)) {
+            answer = Answered::error(Code::UnsupportedCompressionType.code(), None);
+        }
+        first &= answer.batches.is_empty();
+        left = left.saturating_sub(answer.bytes());
+        answered.push((key.clone(), answer));
+    }
+    answered
+}
+
+fn is_zstd(batch: &Bytes) -> bool {
+    batch.get(ATTRIBUTES_AT).is_some_and(|attributes| attributes & 0x07 == ZSTD)
+}
+
+async fn one(context: &Context, key: &Key, asked: &Asked, left: usize, first: bool) -> Answered {
+    let partition = match find(context, key) {
+        Ok(partition) => partition,
+        Err(error) => {
+            let code = match (&key.topic, error) {
+                (TopicKey::Id(_), NotHere::UnknownTopic) => Code::UnknownTopicId,
+                _ => error.code(),
+            };
+            return Answered::error(code.code(), Leader::elsewhere(&error));
+        }
+    };
+    let here = Leader { id: context.serving.broker, epoch: partition.leader_epoch() };
+    match strays(&partition, asked) {
+        None => {}
+        Some(Stray::Epoch(code)) => {
+            let leader = (code == Code::FencedLeaderEpoch).then_some(here);
+            return Answered::error(code.code(), leader);
+        }
+        Some(Stray::Diverging(epoch, end)) if asked.offset >= partition.log_start() => {
+            return Answered { diverging: Some((epoch, end)), ..without_records(&partition) };
+        }
+        Some(Stray::Diverging(..) | Stray::UnknownHistory) => {
+            return Answered::error(Code::OffsetOutOfRange.code(), None);
+        }
+    }
+    let most = usize::try_from(asked.max_bytes).unwrap_or(0).min(left);
+    let range = partition.log_start()..=partition.high_watermark();
+    if most == 0 && !first && range.contains(&asked.offset) {
+        return without_records(&partition);
+    }
+    match partition.read(asked.offset, most, first).await {
+        Ok(read) => Answered {
+            error: 0,
+            high_watermark: read.high_watermark.0,
+            last_stable_offset: read.last_stable_offset.0,
+            log_start: read.log_start.0,
+            diverging: None,
+            leader: None,
+            batches: read.batches,
+        },
+        Err(error) => {
+            let leader = match error {
+                ReadError::NotLeader => Leader::of(context, partition.id()),
+                ReadError::OutOfRange { .. } | ReadError::Unavailable(_) => None,
+            };
+            Answered::error(error.code().code(), leader)
+        }
+    }
+}
+
+fn without_records(partition: &Partition) -> Answered {
+    Answered {
+        high_watermark: partition.high_watermark().0,
+        last_stable_offset: partition.last_stable_offset().0,
+        log_start: partition.log_start().0,
+        ..Answered::error(0, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_epoch_is_fenced_and_a_newer_one_unknown() {
+        let check = |known| check_epoch(known, LeaderEpoch(5)).map_err(|code| code.code());
+        assert_eq!(check(None), Ok(()));
+        assert_eq!(check(Some(LeaderEpoch(5))), Ok(()));
+        assert_eq!(check(Some(LeaderEpoch(4))), Err(74));
+        assert_eq!(check(Some(LeaderEpoch(6))), Err(75));
+    }
+
+    #[test]
+    fn zstd_is_told_by_the_attributes() {
+        let mut batch = vec![0; 61];
+        assert!(!is_zstd(&Bytes::from(batch.clone())));
+        batch[22] = 0b1_0100;
+        assert!(is_zstd(&Bytes::from(batch)));
+    }
+}

@@ -1,0 +1,209 @@
+//! Produce on the wire, versions 3 to 13, record bytes left where they are.
+//!
+//! 9 flexible; 5 log start; 8 record errors; 10 current leader; 13 topic ids instead of names.
+
+use bytes::Bytes;
+
+use crate::{
+    kafka::{
+        api::leader::{self, Endpoint, Leader},
+        decode::{Decoder, Encoder},
+        error::BadRequest,
+    },
+    types::TopicId,
+};
+
+/// First version with topic ids.
+const TOPIC_IDS: i16 = 13;
+const FLEXIBLE: i16 = 9;
+
+/// A topic as the request names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::kafka::api) enum TopicKey {
+    Name(String),
+    Id(TopicId),
+}
+
+impl TopicKey {
+    pub(in crate::kafka::api) fn decode(
+        decoder: &mut Decoder,
+        by_id: bool,
+    ) -> Result<Self, BadRequest> {
+        if by_id {
+            return decoder.uuid().map(|id| Self::Id(TopicId(id)));
+        }
+        decoder.string().map(Self::Name)
+    }
+
+    pub(in crate::kafka::api) fn encode(&self, encoder: &mut Encoder) {
+        match self {
+            Self::Name(name) => encoder.string(name),
+            Self::Id(id) => encoder.uuid(id.0),
+        }
+    }
+}
+
+/// A request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) transactional: bool,
+    pub(super) acks: i16,
+    pub(super) timeout_ms: i32,
+    pub(super) topics: Vec<(TopicKey, Vec<(i32, Bytes)>)>,
+}
+
+impl Request {
+    pub(super) fn decode(body: Bytes, version: i16) -> Result<Self, BadRequest> {
+        let mut decoder = Decoder::new(body, version >= FLEXIBLE);
+        let transactional = decoder.nullable_string()?.is_some();
+        let (acks, timeout_ms) = (decoder.i16()?, decoder.i32()?);
+        let topics = decoder.array(2, |decoder| {
+            let topic = TopicKey::decode(decoder, version >= TOPIC_IDS)?;
+            let partitions = decoder.array(5, |decoder| {
+                let index = decoder.i32()?;
+                let records = decoder.nullable_bytes()?.unwrap_or_default();
+                decoder.skip_tags()?;
+                Ok((index, records))
+            })?;
+            decoder.skip_tags()?;
+            Ok((topic, partitions))
+        })?;
+        decoder.skip_tags()?;
+        decoder.end()?;
+        Ok(Self { transactional, acks, timeout_ms, topics })
+    }
+}
+
+/// A partition's answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub(super) index: i32,
+    pub(super) error: i16,
+    pub(super) base_offset: i64,
+    pub(super) log_append_time_ms: i64,
+    pub(super) log_start: i64,
+    /// Index of the record at fault and what is wrong with it.
+    pub(super) record_error: Option<(i32, String)>,
+    pub(super) message: Option<String>,
+    pub(super) leader: Option<Leader>,
+}
+
+pub(super) fn encode(
+    version: i16,
+    topics: &[(TopicKey, Vec<Answered>)],
+    endpoints: &[Endpoint],
+) -> Vec<Bytes> {
+    let mut encoder = Encoder::new(version >= FLEXIBLE);
+    encoder.array(topics.len());
+    for (topic, partitions) in topics {
+        topic.encode(&mut encoder);
+        encoder.array(partitions.len());
+        for partition in partitions {
+            encode_partition(&mut encoder, version, partition);
+        }
+        encoder.no_tags();
+    }
+    encoder.i32(0); // throttle_time_ms
+    let mut tags = Vec::new();
+    if version >= 10 && !endpoints.is_empty() {
+        tags.push((0, leader::endpoints_tag(endpoints)));
+    }
+    encoder.tags(tags);
+    encoder.finish()
+}
+
+fn encode_partition(encoder: &mut Encoder, version: i16, partition: &Answered) {
+    encoder.i32(partition.index);
+    encoder.i16(partition.error);
+    encoder.i64(partition.base_offset);
+    encoder.i64(partition.log_append_time_ms);
+    if version >= 5 {
+        encoder.i64(partition.log_start);
+    }
+    if version >= 8 {
+        encoder.array(usize::from(partition.record_error.is_some()));
+        if let Some((index, message)) = &partition.record_error {
+            encoder.i32(*index);
+            encoder.string(message);
+            encoder.no_tags();
+        }
+        encoder.nullable_string(partition.message.as_deref());
+    }
+    let leader = partition.leader.filter(|_| version >= 10);
+    encoder.tags(leader.map(|leader| (0, leader.tag())).into_iter().collect());
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use proto_kafka::{
+        messages::{ProduceRequest, ProduceResponse, produce_request as wire},
+        protocol::{Decodable, Encodable},
+    };
+
+    use super::*;
+    use crate::types::{BrokerId, LeaderEpoch};
+
+    #[test]
+    fn a_request_reads_as_another_codec_wrote_it_in_every_version() {
+        for version in 3..=13 {
+            let partition = wire::PartitionProduceData::default()
+                .with_index(7)
+                .with_records(Some(Bytes::from_static(b"batch")));
+            let mut topic = wire::TopicProduceData::default().with_partition_data(vec![partition]);
+            let id = uuid::Uuid::from_u128(9);
+            if version >= TOPIC_IDS {
+                topic.topic_id = id;
+            } else {
+                topic.name = proto_kafka::messages::TopicName("t".into());
+            }
+            let request = ProduceRequest::default()
+                .with_transactional_id(None)
+                .with_acks(-1)
+                .with_timeout_ms(5)
+                .with_topic_data(vec![topic]);
+            let mut body = BytesMut::new();
+            request.encode(&mut body, version).unwrap();
+            let decoded = Request::decode(body.freeze(), version).unwrap();
+            let key = if version >= TOPIC_IDS {
+                TopicKey::Id(TopicId(id))
+            } else {
+                TopicKey::Name("t".to_owned())
+            };
+            let topics = vec![(key, vec![(7, Bytes::from_static(b"batch"))])];
+            let expected = Request { transactional: false, acks: -1, timeout_ms: 5, topics };
+            assert_eq!(decoded, expected, "version {version}");
+        }
+    }
+
+    #[test]
+    fn a_reply_is_read_by_another_codec_in_every_version() {
+        for version in 3..=13 {
+            let key = if version >= TOPIC_IDS {
+                TopicKey::Id(TopicId(uuid::Uuid::from_u128(9)))
+            } else {
+                TopicKey::Name("t".to_owned())
+            };
+            let answered = Answered {
+                index: 7,
+                error: 6,
+                base_offset: -1,
+                log_append_time_ms: -1,
+                log_start: -1,
+                record_error: Some((3, "bad".to_owned())),
+                message: Some("moved".to_owned()),
+                leader: Some(Leader { id: BrokerId(2), epoch: LeaderEpoch(4) }),
+            };
+            let chunks = encode(version, &[(key, vec![answered])], &[]);
+            let mut body = Bytes::from(chunks.concat());
+            let response = ProduceResponse::decode(&mut body, version).unwrap();
+            assert!(body.is_empty());
+            let partition = &response.responses[0].partition_responses[0];
+            assert_eq!((partition.index, partition.error_code), (7, 6));
+            let leader = if version >= 10 { (2, 4) } else { (-1, -1) };
+            let current = &partition.current_leader;
+            assert_eq!((current.leader_id.0, current.leader_epoch), leader);
+            assert_eq!(partition.record_errors.len(), usize::from(version >= 8));
+        }
+    }
+}
