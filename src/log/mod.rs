@@ -6,18 +6,28 @@
 //! Invariants: the high watermark moves only when a batch is committed and never back; a batch is
 //! stamped and appended in the order of the calls; producer state is a function of the log alone.
 
+mod append;
 mod error;
+mod fetch;
+mod history;
+mod metrics;
+mod offsets;
 mod partition;
 mod producer;
 pub mod recover;
 pub mod retention;
 pub mod sweep;
+mod tail;
 pub mod upload;
 
 use std::sync::Arc;
 
+pub use append::{Appended, Origin, Pending};
 pub use error::{AppendError, DeleteError, NotHere, ReadError};
-pub use partition::{Appended, Origin, Partition, Pending, Read, TimeMatch};
+pub use fetch::Read;
+pub use metrics::Metrics;
+pub use offsets::TimeMatch;
+pub use partition::Partition;
 pub use producer::{Claim, Producers, SequenceError, Verdict};
 
 use crate::types::TopicId;

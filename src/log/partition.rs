@@ -1,195 +1,154 @@
-//! One open partition.
+//! One open partition: its state, and what the WAL and the metadata tell it.
+//!
+//! Owns: the state and its lock. `append`, `fetch` and `offsets` have what is done with it.
+//! Invariants: the lock is held for one decision, never across an await; a WAL append happens
+//! under it, so that the order of offsets is the order in the WAL; log start, high watermark and
+//! log end never go back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use bytes::Bytes;
-use tokio::sync::Notify;
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, OnceCell};
 
-use super::{AppendError, DeleteError, ReadError};
+use super::{Metrics, Producers, ReadError, history::History, tail::Tail};
 use crate::{
     cluster::configs::TopicConfig,
-    types::{LeaderEpoch, Millis, Offset, PartitionId},
+    env::clock::Clock,
+    replication::{CommittedBatch, Replication, Sink},
+    types::{LeaderEpoch, Offset, PartitionId},
 };
-
-/// Who brings a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A client: everything is checked.
-    Client,
-    /// The broker itself, to an internal topic.
-    Internal,
-}
 
 /// One partition this broker leads.
 pub struct Partition {
-    _private: (),
+    pub(super) id: PartitionId,
+    pub(super) topic: Arc<str>,
+    pub(super) leader_epoch: LeaderEpoch,
+    pub(super) around: Arc<Around>,
+    /// Set once producer state is in `state`.
+    pub(super) producers_loaded: OnceCell<()>,
+    config: ArcSwap<TopicConfig>,
+    state: Mutex<State>,
 }
 
-/// An appended batch that is not committed yet.
-pub struct Pending {
-    base_offset: Offset,
+/// What partitions share.
+pub(super) struct Around {
+    pub(super) replication: Replication,
+    pub(super) history: Arc<dyn History>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Metrics,
 }
 
-/// A committed batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Offset of its first record; of the original, when it was a duplicate.
-    pub base_offset: Offset,
-    /// The time the log gave it, under LogAppendTime.
-    pub log_append_time: Option<Millis>,
-    /// First offset of the partition.
-    pub log_start: Offset,
+pub(super) struct State {
+    /// Once closed nothing is answered any more.
+    pub(super) closed: bool,
+    pub(super) log_start: Offset,
+    /// The next offset to give; at or above the high watermark.
+    pub(super) log_end: Offset,
+    pub(super) tail: Tail,
+    /// `None` until the first idempotent batch: most partitions never see one.
+    pub(super) producers: Option<Box<Producers>>,
+    waiters: Vec<Weak<Notify>>,
 }
 
-/// What a read gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
-    /// Whole batches, from the one that covers the offset asked for.
-    pub batches: Vec<Bytes>,
-    /// End of what is committed.
-    pub high_watermark: Offset,
-    /// End of what `read_committed` may see.
-    pub last_stable_offset: Offset,
-    /// First offset there is.
-    pub log_start: Offset,
-}
-
-/// The record a time leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeMatch {
-    /// Its offset.
-    pub offset: Offset,
-    /// Its timestamp.
-    pub timestamp: Millis,
-    /// Epoch of its batch.
-    pub leader_epoch: LeaderEpoch,
-}
-
-impl Pending {
-    /// The offset given to the first record.
-    #[must_use]
-    pub fn base_offset(&self) -> Offset {
-        self.base_offset
-    }
-
-    /// Waits until every member has it.
-    ///
-    /// # Errors
-    /// `Unknown`: it may be committed all the same.
-    pub async fn committed(self) -> Result<Appended, AppendError> {
-        unimplemented!()
-    }
+/// What the metadata log says of a partition at its opening.
+pub(super) struct Opening {
+    pub(super) id: PartitionId,
+    pub(super) topic: Arc<str>,
+    pub(super) leader_epoch: LeaderEpoch,
+    pub(super) log_start: Offset,
+    /// The end of what is published: where this reign begins (I6).
+    pub(super) end: Offset,
+    pub(super) config: Arc<TopicConfig>,
 }
 
 impl Partition {
+    pub(super) fn open(opening: Opening, around: Arc<Around>) -> Arc<Self> {
+        let end = opening.end.max(opening.log_start);
+        Arc::new(Self {
+            id: opening.id,
+            topic: opening.topic,
+            leader_epoch: opening.leader_epoch,
+            around,
+            producers_loaded: OnceCell::new(),
+            config: ArcSwap::new(opening.config),
+            state: Mutex::new(State {
+                closed: false,
+                log_start: opening.log_start,
+                log_end: end,
+                tail: Tail::new(end),
+                producers: None,
+                waiters: Vec::new(),
+            }),
+        })
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> PartitionId {
-        unimplemented!()
+        self.id
     }
 
     /// The topic's name.
     #[must_use]
     pub fn topic(&self) -> &str {
-        unimplemented!()
+        &self.topic
     }
 
     /// The epoch this broker leads it in.
     #[must_use]
     pub fn leader_epoch(&self) -> LeaderEpoch {
-        unimplemented!()
+        self.leader_epoch
     }
 
     /// First offset there is.
     #[must_use]
     pub fn log_start(&self) -> Offset {
-        unimplemented!()
+        self.state().log_start
     }
 
     /// End of what is committed.
     #[must_use]
     pub fn high_watermark(&self) -> Offset {
-        unimplemented!()
+        self.state().tail.end()
     }
 
     /// End of what `read_committed` may see.
     #[must_use]
     pub fn last_stable_offset(&self) -> Offset {
-        unimplemented!()
+        self.high_watermark()
     }
 
     /// The topic's configuration.
     #[must_use]
     pub fn config(&self) -> Arc<TopicConfig> {
-        unimplemented!()
+        self.config.load_full()
     }
 
-    /// Checks a batch, gives it offsets and appends it; its effects are in the order of the calls.
-    /// Does not wait for the commit.
-    ///
-    /// # Errors
-    /// Nothing was appended then.
-    pub async fn append(
-        self: &Arc<Self>,
-        _batch: Bytes,
-        _origin: Origin,
-    ) -> Result<Pending, AppendError> {
-        unimplemented!()
-    }
-
-    /// Whole batches from the one that covers `from`, within `max_bytes`; with `at_least_one`, the
-    /// first whatever its size. Empty at the end. Does not wait for more.
-    ///
-    /// # Errors
-    /// No batch can be given.
-    pub async fn read(
-        &self,
-        _from: Offset,
-        _max_bytes: usize,
-        _at_least_one: bool,
-    ) -> Result<Read, ReadError> {
-        unimplemented!()
+    /// Whether it is closed: it moved away or its topic is deleted.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state().closed
     }
 
     /// Committed bytes at and after `from`; more than any limit when they left memory.
     #[must_use]
-    pub fn bytes_after(&self, _from: Offset) -> u64 {
-        unimplemented!()
+    pub fn bytes_after(&self, from: Offset) -> u64 {
+        self.state().tail.bytes_after(from)
     }
 
-    /// Notifies `waiter` once: when something is committed, or the partition closes.
-    pub fn wake_on_append(&self, _waiter: &Arc<Notify>) {
-        unimplemented!()
-    }
-
-    /// The first record at or after `time`. Proves leadership itself.
-    ///
-    /// # Errors
-    /// When it cannot be told.
-    pub async fn offset_for_time(&self, _time: Millis) -> Result<Option<TimeMatch>, ReadError> {
-        unimplemented!()
-    }
-
-    /// The first record with the greatest timestamp. Proves leadership itself.
-    ///
-    /// # Errors
-    /// When it cannot be told.
-    pub async fn offset_of_max_timestamp(&self) -> Result<Option<TimeMatch>, ReadError> {
-        unimplemented!()
-    }
-
-    /// The largest epoch up to `epoch` and where it ends; `None` for one not begun yet.
-    #[must_use]
-    pub fn end_of_epoch(&self, _epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        unimplemented!()
-    }
-
-    /// Deletes the records below `before`, all committed ones for `None`; the new log start.
-    ///
-    /// # Errors
-    /// When they are not deleted, or it is not known.
-    pub async fn delete_records(&self, _before: Option<Offset>) -> Result<Offset, DeleteError> {
-        unimplemented!()
+    /// Notifies `waiter` once: when something is committed, or the partition closes. Register
+    /// first, look for data then, wait after that.
+    pub fn wake_on_append(&self, waiter: &Arc<Notify>) {
+        let mut state = self.state();
+        if state.closed {
+            waiter.notify_one();
+            return;
+        }
+        // Long polls of an idle partition come and go: drop those that nobody waits on any more.
+        if state.waiters.len() == state.waiters.capacity() {
+            state.waiters.retain(|waiter| waiter.strong_count() > 0);
+        }
+        state.waiters.push(Arc::downgrade(waiter));
     }
 
     /// Proves that this broker was the leader at an instant after the call (4.7).
@@ -197,6 +156,63 @@ impl Partition {
     /// # Errors
     /// `NotLeader` when it cannot.
     pub async fn barrier(&self) -> Result<(), ReadError> {
-        unimplemented!()
+        self.around.replication.barrier().await.map_err(|_| ReadError::NotLeader)?;
+        if self.is_closed() { Err(ReadError::NotLeader) } else { Ok(()) }
+    }
+
+    /// Takes what newer metadata says.
+    pub(super) fn update(&self, log_start: Offset, published: Offset, config: &Arc<TopicConfig>) {
+        if !Arc::ptr_eq(&self.config.load(), config) {
+            self.config.store(Arc::clone(config));
+        }
+        self.raise_start(log_start);
+        self.state().tail.published(published);
+    }
+
+    pub(super) fn raise_start(&self, log_start: Offset) {
+        let mut state = self.state();
+        state.log_start = state.log_start.max(log_start);
+    }
+
+    /// Ends every use of it: appends and reads are refused, waiters wake.
+    pub(super) fn close(&self) {
+        let waiters = {
+            let mut state = self.state();
+            state.closed = true;
+            std::mem::take(&mut state.waiters)
+        };
+        wake(waiters);
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Partition {
+    fn committed(&self, batch: CommittedBatch) {
+        let waiters = {
+            let mut state = self.state();
+            assert!(batch.end_offset <= state.log_end, "only what was appended is committed");
+            state.tail.push(batch);
+            std::mem::take(&mut state.waiters)
+        };
+        wake(waiters);
+    }
+
+    fn evicted(&self, end: Offset) {
+        self.state().tail.evict(end);
+    }
+}
+
+fn wake(waiters: Vec<Weak<Notify>>) {
+    for waiter in waiters.iter().filter_map(Weak::upgrade) {
+        waiter.notify_one();
+    }
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Partition").field("id", &self.id).finish_non_exhaustive()
     }
 }

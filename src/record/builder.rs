@@ -132,7 +132,7 @@ impl BatchBuilder {
         if self.is_empty() {
             return Err(Error::Malformed("no records"));
         }
-        let body = compress::compress(self.compression, &self.body.freeze())?;
+        let body = compress::compress(self.compression, None, &self.body.freeze())?;
         let mut batch = BytesMut::with_capacity(HEADER_BYTES + body.len());
         batch.put_i64(self.base_offset.0);
         batch.put_i32(stated_length(body.len())?);
@@ -154,16 +154,18 @@ impl BatchBuilder {
     }
 }
 
-/// `batch` with its records compressed by `codec`, all else the same; CRC anew.
+/// `batch` with its records compressed by `codec` at `level` (`None`: the codec's own choice), all
+/// else the same; CRC anew.
 ///
 /// # Errors
 /// When the records do not decompress within `limits`.
 pub fn recompress(
     batch: &BatchView,
     codec: Compression,
+    level: Option<i32>,
     limits: &Limits,
 ) -> Result<BatchView, Error> {
-    let body: Bytes = compress::compress(codec, &batch.decompressed(limits)?)?;
+    let body: Bytes = compress::compress(codec, level, &batch.decompressed(limits)?)?;
     let header = batch.bytes().get(..HEADER_BYTES).unwrap_or_default();
     let mut output = BytesMut::with_capacity(HEADER_BYTES + body.len());
     output.put_slice(header.get(..8).unwrap_or_default());

@@ -132,7 +132,22 @@ fn invalid(reason: &'static str) -> Reject {
 }
 
 impl Reject {
-    fn from_compressed(error: Error) -> Self {
+    /// Why bytes that are not one batch are refused.
+    #[must_use]
+    pub fn from_parse(error: Error) -> Self {
+        match error {
+            Error::Magic(_) => invalid("the batch must be of format 2"),
+            Error::Malformed(reason) | Error::Record(reason) => invalid(reason),
+            Error::Crc { .. }
+            | Error::UnknownCompression(_)
+            | Error::Compressed { .. }
+            | Error::TooLarge { .. } => Self::Corrupt(error),
+        }
+    }
+
+    /// Why a batch whose records do not decompress is refused.
+    #[must_use]
+    pub fn from_compressed(error: Error) -> Self {
         match error {
             Error::TooLarge { .. } => invalid("the batch decompresses to too many bytes"),
             Error::UnknownCompression(_) => Self::UnsupportedCompression,

@@ -118,15 +118,18 @@ pub fn decompress(codec: Compression, bytes: &Bytes, limits: &Limits) -> Result<
     }
 }
 
-/// `bytes` compressed.
+/// `bytes` compressed. `level` is gzip's (1 to 9) or zstd's; the other codecs know none, and `None`
+/// or a level out of range leaves the choice to the codec.
 ///
 /// # Errors
 /// When the codec fails, which only a lack of memory makes it.
-pub fn compress(codec: Compression, bytes: &Bytes) -> Result<Bytes, Error> {
+pub fn compress(codec: Compression, level: Option<i32>, bytes: &Bytes) -> Result<Bytes, Error> {
     match codec {
         Compression::None => Ok(bytes.clone()),
         Compression::Gzip => {
-            let level = flate2::Compression::default();
+            let level =
+                level.and_then(|level| u32::try_from(level).ok()).filter(|level| *level < 10);
+            let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
             io::Write::write_all(&mut encoder, bytes).map_err(|error| failed("gzip", &error))?;
             Ok(encoder.finish().map_err(|error| failed("gzip", &error))?.into())
@@ -141,9 +144,11 @@ pub fn compress(codec: Compression, bytes: &Bytes) -> Result<Bytes, Error> {
             io::Write::write_all(&mut encoder, bytes).map_err(|error| failed("lz4", &error))?;
             Ok(encoder.finish().map_err(|error| failed("lz4", &error))?.into())
         }
-        Compression::Zstd => Ok(zstd::stream::encode_all(bytes.as_ref(), ZSTD_LEVEL)
-            .map_err(|error| failed("zstd", &error))?
-            .into()),
+        Compression::Zstd => {
+            Ok(zstd::stream::encode_all(bytes.as_ref(), level.unwrap_or(ZSTD_LEVEL))
+                .map_err(|error| failed("zstd", &error))?
+                .into())
+        }
     }
 }
 
@@ -240,7 +245,7 @@ mod tests {
     fn every_codec_gives_back_what_it_took() {
         let data: Bytes = (0..200_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
         for codec in CODECS {
-            let packed = compress(codec, &data).unwrap();
+            let packed = compress(codec, None, &data).unwrap();
             assert!(packed.len() < data.len(), "{codec:?}");
             assert_eq!(decompress(codec, &packed, &unlimited()).unwrap(), data, "{codec:?}");
         }
@@ -250,7 +255,7 @@ mod tests {
     fn a_bomb_stops_at_the_cap() {
         let zeros = Bytes::from(vec![0; 64 << 20]);
         for codec in CODECS {
-            let packed = compress(codec, &zeros).unwrap();
+            let packed = compress(codec, None, &zeros).unwrap();
             let cap = Limits { max_bytes: 2 << 20 };
             let answer = decompress(codec, &packed, &cap);
             assert!(matches!(answer, Err(Error::TooLarge { .. })), "{codec:?}: {answer:?}");
@@ -259,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_thousandfold_is_too_much_whatever_the_limit() {
-        let packed = compress(Compression::Zstd, &Bytes::from(vec![0; 64 << 20])).unwrap();
+        let packed = compress(Compression::Zstd, None, &Bytes::from(vec![0; 64 << 20])).unwrap();
         assert!(packed.len() < 64 << 10);
         let answer = decompress(Compression::Zstd, &packed, &unlimited());
         assert!(matches!(answer, Err(Error::TooLarge { .. })));
@@ -268,7 +273,7 @@ mod tests {
     #[test]
     fn a_small_batch_of_zeros_is_honest() {
         let zeros = Bytes::from(vec![0; 1 << 20]);
-        let packed = compress(Compression::Zstd, &zeros).unwrap();
+        let packed = compress(Compression::Zstd, None, &zeros).unwrap();
         assert_eq!(decompress(Compression::Zstd, &packed, &unlimited()).unwrap(), zeros);
     }
 
@@ -298,8 +303,8 @@ mod tests {
     #[test]
     fn several_gzip_members_are_read() {
         let mut joined = BytesMut::new();
-        joined.put(compress(Compression::Gzip, &Bytes::from_static(b"strand")).unwrap());
-        joined.put(compress(Compression::Gzip, &Bytes::from_static(b"line")).unwrap());
+        joined.put(compress(Compression::Gzip, None, &Bytes::from_static(b"strand")).unwrap());
+        joined.put(compress(Compression::Gzip, None, &Bytes::from_static(b"line")).unwrap());
         let answer = decompress(Compression::Gzip, &joined.freeze(), &unlimited()).unwrap();
         assert_eq!(answer, "strandline");
     }
@@ -324,7 +329,7 @@ mod tests {
         fn any_bytes_survive_the_round_trip(data in prop::collection::vec(any::<u8>(), 0..70_000)) {
             let data = Bytes::from(data);
             for codec in CODECS {
-                let packed = compress(codec, &data).unwrap();
+                let packed = compress(codec, None, &data).unwrap();
                 prop_assert_eq!(decompress(codec, &packed, &unlimited()).unwrap(), data.clone());
             }
         }
@@ -340,7 +345,7 @@ mod tests {
         ) {
             let cap = Limits { max_bytes: 1 << 20 };
             for codec in CODECS {
-                let mut packed = compress(codec, &Bytes::from(data.clone())).unwrap().to_vec();
+                let mut packed = compress(codec, None, &Bytes::from(data.clone())).unwrap().to_vec();
                 for (at, value) in &flips {
                     let at = at.index(packed.len());
                     packed[at] = *value;

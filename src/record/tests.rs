@@ -99,8 +99,8 @@ proptest! {
             let read: Vec<_> =
                 batch.records(&Limits::default()).unwrap().map(Result::unwrap).collect();
             prop_assert_eq!(&read, &expected);
-            let other = recompress(&batch, Compression::Zstd, &Limits::default()).unwrap();
-            let back = recompress(&other, Compression::None, &Limits::default()).unwrap();
+            let other = recompress(&batch, Compression::Zstd, Some(9), &Limits::default()).unwrap();
+            let back = recompress(&other, Compression::None, None, &Limits::default()).unwrap();
             prop_assert_eq!(&back, &built(Compression::None, &parts));
         }
     }

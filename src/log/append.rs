@@ -1,0 +1,294 @@
+//! A batch's way into the log: check, compare with producer state, give offsets, stamp, append.
+//!
+//! Owns: that order, and what a client learns of it. Does not own: the rules of a batch
+//! (`record`), of sequences (`producer`), durability (`replication`).
+//! Invariants: everything slow (CRC, decompression, loading producer state) is before the lock; a
+//! refused batch leaves no trace; a duplicate is answered no sooner than its original (I11).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    AppendError, Partition,
+    history::HistoryError,
+    producer::{Claim, Producers, Verdict},
+};
+use crate::{
+    cluster::configs::{self, TopicConfig},
+    env::task::Tasks,
+    record::{
+        self, BatchView, Compression, HEADER_BYTES, Limits, Reject, Rules, Stamp, TimestampType,
+        Timestamps, check_client_batch, stamped_header,
+    },
+    replication::{self, Append, Commit, Sink},
+    types::{Millis, Offset},
+};
+
+/// Who brings a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client: everything is checked.
+    Client,
+    /// The broker itself, to an internal topic.
+    Internal,
+}
+
+/// An appended batch that is not committed yet.
+#[derive(Debug)]
+pub struct Pending {
+    partition: Arc<Partition>,
+    base_offset: Offset,
+    log_append_time: Option<Millis>,
+    fate: Fate,
+}
+
+#[derive(Debug)]
+enum Fate {
+    Appended(Commit),
+    /// Its original ends here.
+    Duplicate(Offset),
+}
+
+/// A committed batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of its first record; of the original, when it was a duplicate.
+    pub base_offset: Offset,
+    /// The time the log gave it, under LogAppendTime.
+    pub log_append_time: Option<Millis>,
+    /// First offset of the partition.
+    pub log_start: Offset,
+}
+
+/// A checked batch with all of its header but offset and epoch.
+struct Prepared {
+    batch: BatchView,
+    header: [u8; HEADER_BYTES],
+    max_timestamp: Millis,
+    log_append_time: Option<Millis>,
+    now: Millis,
+}
+
+impl Pending {
+    /// The offset given to the first record.
+    #[must_use]
+    pub fn base_offset(&self) -> Offset {
+        self.base_offset
+    }
+
+    /// Waits until every member has it.
+    ///
+    /// # Errors
+    /// `Unknown`: it may be committed all the same.
+    pub async fn committed(self) -> Result<Appended, AppendError> {
+        match self.fate {
+            Fate::Appended(commit) => commit.await.map_err(|_| AppendError::Unknown)?,
+            // A barrier commits all that was appended before it, the original included.
+            Fate::Duplicate(end) if end > self.partition.high_watermark() => {
+                let barrier = self.partition.around.replication.barrier().await;
+                barrier.map_err(|_| AppendError::Unknown)?;
+            }
+            Fate::Duplicate(_) => {}
+        }
+        Ok(Appended {
+            base_offset: self.base_offset,
+            log_append_time: self.log_append_time,
+            log_start: self.partition.log_start(),
+        })
+    }
+}
+
+impl Partition {
+    /// Checks a batch, gives it offsets and appends it; its effects are in the order of the calls.
+    /// Does not wait for the commit.
+    ///
+    /// # Errors
+    /// Nothing was appended then.
+    pub async fn append(
+        self: &Arc<Self>,
+        batch: Bytes,
+        origin: Origin,
+    ) -> Result<Pending, AppendError> {
+        let appended = self.check_and_place(batch, origin).await;
+        if appended.is_err() {
+            self.around.metrics.refused_batches.inc();
+        }
+        appended
+    }
+
+    async fn check_and_place(
+        self: &Arc<Self>,
+        batch: Bytes,
+        origin: Origin,
+    ) -> Result<Pending, AppendError> {
+        let prepared = self.prepare(batch, origin).await?;
+        let claim = Claim::of(&prepared.batch);
+        if claim.is_some() {
+            self.load_producers().await?;
+        }
+        self.place(prepared, claim)
+    }
+
+    async fn prepare(&self, batch: Bytes, origin: Origin) -> Result<Prepared, AppendError> {
+        let config = self.config();
+        let now = self.around.clock.wall();
+        let mut batch = BatchView::parse(batch).map_err(Reject::from_parse)?;
+        let mut corrected = None;
+        if origin == Origin::Client {
+            let rules = rules(&config, now);
+            corrected = check_client_batch(&batch, &rules)?.corrected_max_timestamp;
+            if batch.is_transactional() {
+                return Err(AppendError::NoTransaction);
+            }
+            batch = recompressed(batch, config.compression, &rules).await?;
+        }
+        let log_append_time = match config.timestamp_type {
+            TimestampType::CreateTime => None,
+            TimestampType::LogAppendTime => Some(now),
+        };
+        let timestamps = match (log_append_time, corrected) {
+            (Some(now), _) => Timestamps::LogAppend(now),
+            (None, Some(max)) => Timestamps::Max(max),
+            (None, None) => Timestamps::Keep,
+        };
+        let stamp =
+            Stamp { base_offset: Offset::ZERO, leader_epoch: self.leader_epoch, timestamps };
+        Ok(Prepared {
+            header: stamped_header(&batch, &stamp),
+            max_timestamp: log_append_time.or(corrected).unwrap_or(batch.max_timestamp()),
+            batch,
+            log_append_time,
+            now,
+        })
+    }
+
+    fn place(
+        self: &Arc<Self>,
+        mut prepared: Prepared,
+        claim: Option<Claim>,
+    ) -> Result<Pending, AppendError> {
+        let metrics = &self.around.metrics;
+        let mut state = self.state();
+        if state.closed {
+            return Err(AppendError::NotLeader);
+        }
+        if let (Some(claim), Some(producers)) = (&claim, &state.producers)
+            && let Verdict::Duplicate(original) = producers.check(claim)?
+        {
+            metrics.duplicate_batches.inc();
+            return Ok(Pending {
+                partition: Arc::clone(self),
+                base_offset: original.base_offset,
+                log_append_time: prepared.log_append_time.map(|_| original.append_ms),
+                fate: Fate::Duplicate(original.end_offset),
+            });
+        }
+        let base_offset = state.log_end;
+        let end_offset = base_offset.advance(prepared.batch.offset_count());
+        record::place(&mut prepared.header, base_offset, self.leader_epoch);
+        let commit = self.around.replication.append(Append {
+            partition: self.id,
+            leader_epoch: self.leader_epoch,
+            header: prepared.header,
+            batch: prepared.batch.bytes(),
+            base_offset,
+            end_offset,
+            max_timestamp: prepared.max_timestamp,
+            internal: self.is_internal(),
+            sink: Arc::clone(self) as Arc<dyn Sink>,
+        });
+        let commit = commit.map_err(|error| refused(error, prepared.batch.bytes().len()))?;
+        state.log_end = end_offset;
+        if let (Some(claim), Some(producers)) = (&claim, &mut state.producers) {
+            producers.record(claim, base_offset, end_offset, prepared.now);
+        }
+        drop(state);
+        metrics.appended_batches.inc();
+        metrics.appended_bytes.inc_by(u64::try_from(prepared.batch.bytes().len()).unwrap_or(0));
+        Ok(Pending {
+            partition: Arc::clone(self),
+            base_offset,
+            log_append_time: prepared.log_append_time,
+            fate: Fate::Appended(commit),
+        })
+    }
+
+    /// Loads producer state as of the newest published run. No idempotent batch was appended here
+    /// before, and others do not change it.
+    async fn load_producers(&self) -> Result<(), AppendError> {
+        let load = || async {
+            let mut tries = 0;
+            let snapshots = loop {
+                tries += 1;
+                match self.around.history.producers(self.id).await {
+                    // What it named is gone: newer metadata names another run.
+                    Err(HistoryError::Gone) if tries < 3 => {}
+                    other => break other,
+                }
+            };
+            let snapshots =
+                snapshots.map_err(|error| AppendError::Unavailable(error.to_string()))?;
+            self.state().producers = Some(Box::new(Producers::from_snapshots(snapshots)));
+            Ok(())
+        };
+        self.producers_loaded.get_or_try_init(load).await.map(|_| ())
+    }
+
+    fn is_internal(&self) -> bool {
+        matches!(self.topic(), "__consumer_offsets" | "__transaction_state")
+    }
+}
+
+fn rules(config: &TopicConfig, now: Millis) -> Rules {
+    let max_bytes = usize::try_from(config.max_message_bytes.0).unwrap_or(usize::MAX);
+    Rules {
+        max_bytes,
+        segment_bytes: usize::try_from(config.segment_bytes.0).unwrap_or(usize::MAX),
+        compacted: config.cleanup.compact,
+        log_append_time: config.timestamp_type == TimestampType::LogAppendTime,
+        now,
+        before_max_ms: config.timestamp_before_max_ms,
+        after_max_ms: config.timestamp_after_max_ms,
+        limits: Limits::for_batches_of(max_bytes),
+    }
+}
+
+/// The batch in the topic's own codec, if it has one and the producer chose another.
+async fn recompressed(
+    batch: BatchView,
+    wanted: configs::Compression,
+    rules: &Rules,
+) -> Result<BatchView, AppendError> {
+    let (codec, level) = match wanted {
+        configs::Compression::Producer => return Ok(batch),
+        configs::Compression::Uncompressed => (Compression::None, None),
+        configs::Compression::Gzip(level) => (Compression::Gzip, Some(level)),
+        configs::Compression::Snappy => (Compression::Snappy, None),
+        configs::Compression::Lz4(level) => (Compression::Lz4, Some(level)),
+        configs::Compression::Zstd(level) => (Compression::Zstd, Some(level)),
+    };
+    if batch.compression() == Ok(codec) {
+        return Ok(batch);
+    }
+    let limits = rules.limits;
+    let work = move || record::recompress(&batch, codec, level, &limits);
+    let done = Tasks::blocking(work).await;
+    let batch = done.map_err(|error| AppendError::Unavailable(error.to_string()))?;
+    let batch = batch.map_err(Reject::from_compressed)?;
+    let (bytes, max_bytes) = (batch.bytes().len(), rules.max_bytes);
+    if bytes > max_bytes { Err(Reject::TooLarge { bytes, max_bytes }.into()) } else { Ok(batch) }
+}
+
+/// Nothing entered the WAL: the client may be told so (H18).
+fn refused(error: replication::AppendError, bytes: usize) -> AppendError {
+    match error {
+        replication::AppendError::Full | replication::AppendError::DiskFull => AppendError::Full,
+        replication::AppendError::TooLarge => {
+            Reject::LargerThanSegment { bytes, segment_bytes: bytes.saturating_sub(1) }.into()
+        }
+        replication::AppendError::NoSegment | replication::AppendError::Failed => {
+            AppendError::NotLeader
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Offsets by time and epoch, and deleting records below one.
+//!
+//! Owns: what ListOffsets, OffsetForLeaderEpoch and DeleteRecords ask of a partition.
+//! Invariants: an answer by time is exact to the record; every answer that says where the log
+//! begins or ends is proven by a barrier (4.7).
+
+use super::{DeleteError, Partition, ReadError, history::HistoryError};
+use crate::{
+    record::{BatchView, Limits},
+    types::{LeaderEpoch, Millis, Offset},
+};
+
+/// How much is read at a time in search of a record.
+const SEARCH_BYTES: usize = 1 << 20;
+
+/// The record a time leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeMatch {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp.
+    pub timestamp: Millis,
+    /// Epoch of its batch.
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl Partition {
+    /// The first record at or after `time`. Proves leadership itself.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn offset_for_time(&self, time: Millis) -> Result<Option<TimeMatch>, ReadError> {
+        self.barrier().await?;
+        self.search(time).await
+    }
+
+    /// The first record with the greatest timestamp. Proves leadership itself.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn offset_of_max_timestamp(&self) -> Result<Option<TimeMatch>, ReadError> {
+        self.barrier().await?;
+        let published = self.around.history.max_timestamp(self.id).await.map_err(unavailable)?;
+        match published.max(self.state().tail.max_timestamp()) {
+            None => Ok(None),
+            Some(greatest) => self.search(greatest).await,
+        }
+    }
+
+    async fn search(&self, time: Millis) -> Result<Option<TimeMatch>, ReadError> {
+        let mut from = self.log_start();
+        loop {
+            let published = self.around.history.seek(self.id, time, from).await;
+            let candidate = match published.map_err(unavailable)? {
+                Some(offset) => Some(offset),
+                None => self.state().tail.seek(time, from),
+            };
+            let Some(candidate) = candidate else { return Ok(None) };
+            // Deleted meanwhile: what is left begins at the log start.
+            let candidate = candidate.max(self.log_start());
+            let read = self.read(candidate, SEARCH_BYTES, true).await?;
+            let mut end = candidate;
+            for part in read.batches {
+                let batches = BatchView::split(part);
+                let batches = batches.map_err(|error| ReadError::Unavailable(error.to_string()))?;
+                for batch in batches {
+                    end = batch.end_offset();
+                    if let Some(found) = first_at(&batch, time, read.log_start) {
+                        return Ok(Some(found));
+                    }
+                }
+            }
+            if end <= candidate {
+                return Ok(None);
+            }
+            from = end;
+        }
+    }
+
+    /// The largest epoch up to `epoch` and where it ends; `None` for one not begun yet. Call
+    /// [`barrier`](Self::barrier) first.
+    #[must_use]
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.around.history.end_of_epoch(self.id, epoch, self.high_watermark())
+    }
+
+    /// Deletes the records below `before`, all committed ones for `None`; the new log start.
+    ///
+    /// # Errors
+    /// When they are not deleted, or it is not known.
+    pub async fn delete_records(&self, before: Option<Offset>) -> Result<Offset, DeleteError> {
+        if !self.config().cleanup.delete {
+            return Err(DeleteError::Policy);
+        }
+        let (log_start, high_watermark) = {
+            let state = self.state();
+            if state.closed {
+                return Err(DeleteError::NotLeader);
+            }
+            (state.log_start, state.tail.end())
+        };
+        let before = before.unwrap_or(high_watermark);
+        if before > high_watermark || before < Offset::ZERO {
+            return Err(DeleteError::OutOfRange);
+        }
+        if before <= log_start {
+            return Ok(log_start);
+        }
+        let raised = self.around.history.raise_start(self.id, before).await;
+        raised.map_err(|error| DeleteError::Unknown(error.to_string()))?;
+        self.raise_start(before);
+        Ok(self.log_start())
+    }
+}
+
+/// The first record of `batch` at or after `time` that is not deleted.
+fn first_at(batch: &BatchView, time: Millis, log_start: Offset) -> Option<TimeMatch> {
+    if batch.max_timestamp() < time || batch.is_control() {
+        return None;
+    }
+    // A batch that its producer compressed wrongly has no record anybody could read.
+    let records = batch.records(&Limits::default()).ok()?;
+    let mut records = records.map_while(Result::ok);
+    let found = records.find(|record| record.timestamp >= time && record.offset >= log_start)?;
+    Some(TimeMatch {
+        offset: found.offset,
+        timestamp: found.timestamp,
+        leader_epoch: batch.leader_epoch(),
+    })
+}
+
+fn unavailable(error: HistoryError) -> ReadError {
+    ReadError::Unavailable(error.to_string())
+}
