@@ -189,10 +189,8 @@ impl Starter {
     ) -> Result<Option<HeldLease>, TakeOverError> {
         let Parts { config, holder, .. } = &self.parts;
         let at_risk = previous.map(|lease| lease.document.at_risk.clone()).unwrap_or_default();
-        let document = LeaseDocument {
-            at_risk,
-            ..lease_document(&self.meta, config, holder, cluster, epoch)
-        };
+        let document =
+            LeaseDocument { at_risk, ..lease_document(&self.meta, config, holder, cluster, epoch) };
         let over = previous.map(|lease| &lease.version);
         let seen = previous.map(|lease| lease.document.nonce);
         let mut patience = Patience::default();

@@ -41,7 +41,8 @@ impl Partition {
     pub async fn offset_of_max_timestamp(&self) -> Result<Option<TimeMatch>, ReadError> {
         self.barrier().await?;
         let published = self.around.history.max_timestamp(self.id).await.map_err(unavailable)?;
-        match published.max(self.state().tail.max_timestamp()) {
+        let newest = self.state().tail.max_timestamp();
+        match published.max(newest) {
             None => Ok(None),
             Some(greatest) => self.search(greatest).await,
         }
