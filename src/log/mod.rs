@@ -11,6 +11,7 @@ mod error;
 mod fetch;
 mod history;
 mod metrics;
+pub mod objects;
 mod offsets;
 mod partition;
 mod producer;
