@@ -65,11 +65,7 @@ impl Directory {
         self.by_name.get(name).ok_or(NotHere::UnknownTopic)?.find(index)
     }
 
-    pub(super) fn find_by_id(
-        &self,
-        topic: TopicId,
-        index: i32,
-    ) -> Result<Arc<Partition>, NotHere> {
+    pub(super) fn find_by_id(&self, topic: TopicId, index: i32) -> Result<Arc<Partition>, NotHere> {
         self.by_id.get(&topic).ok_or(NotHere::UnknownTopic)?.find(index)
     }
 

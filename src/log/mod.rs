@@ -86,10 +86,11 @@ impl Log {
     #[must_use]
     pub fn start(parts: Parts) -> Self {
         let Parts { cluster, objects, store, .. } = parts;
-        let history = Published { cluster: cluster.clone(), objects, store };
+        let history: Arc<dyn History> =
+            Arc::new(Published { cluster: cluster.clone(), objects, store });
         let around = Around {
             replication: parts.replication,
-            history: Arc::new(history) as Arc<dyn History>,
+            history,
             clock: parts.env.clock,
             metrics: parts.metrics,
         };
@@ -153,7 +154,8 @@ impl Log {
     /// Waits until the log has seen `topic`'s creation, which was committed before the call, and
     /// opened what this broker leads of it. Returns at once for one that is deleted again.
     pub async fn until_open(&self, topic: TopicId) {
-        let created = self.cluster.with(|state| state.topics.contains_key(&topic).then_some(state.index));
+        let created =
+            self.cluster.with(|state| state.topics.contains_key(&topic).then_some(state.index));
         if let Some(index) = created {
             self.until_followed(index).await;
         }
