@@ -10,6 +10,7 @@ pub mod entropy;
 pub mod net;
 pub mod sim;
 pub mod task;
+pub mod tree;
 
 use std::sync::Arc;
 

@@ -5,15 +5,20 @@
 //! unknown outcome. Invariants: a write is tried once; `Done` means durable; nothing printed
 //! here carries a secret.
 
+mod answer;
 pub mod bucket;
 mod contract;
 mod error;
 mod faulty;
+mod folder;
 mod health;
 mod memory;
 mod metrics;
 mod open;
 pub mod path;
+mod remote;
+mod retry;
+mod s3;
 mod url;
 
 use std::{ops::Range, sync::Arc};

@@ -4,8 +4,20 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Bucket, BucketUrl, Memory, Metrics, OpenError, Store, metrics::Metered};
+use object_store::{
+    ClientConfigKey, ObjectStore, RetryConfig,
+    aws::AmazonS3ConfigKey,
+    azure::{AzureConfigKey, MicrosoftAzureBuilder},
+    gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
+};
+
+use super::{
+    Bucket, BucketUrl, Failure, FailureKind, Memory, Metrics, OpenError, Store, answer::Observer,
+    folder::Folder, metrics::Metered, remote::Remote, retry::Retrying, s3, url::Place,
+};
 use crate::env::Env;
+
+type Client = Arc<dyn ObjectStore>;
 
 /// What a bucket is opened with besides its URL.
 #[derive(Clone, Debug)]
@@ -65,14 +77,91 @@ impl fmt::Debug for Secret {
 
 pub(super) async fn open(
     url: &BucketUrl,
-    _options: &Options,
+    options: &Options,
     env: &Env,
     metrics: &Metrics,
 ) -> Result<Store, OpenError> {
-    let bucket: Arc<dyn Bucket> = match url {
-        BucketUrl::Memory => Arc::new(Memory::new(Arc::clone(&env.clock))),
-        _ => return Err(OpenError("only memory:// so far".to_owned())),
+    if options.s3_endpoint.is_some() && !matches!(url, BucketUrl::S3(_)) {
+        return Err(OpenError(format!("an S3 endpoint was given, but the bucket is {url}")));
+    }
+    let metered = |bucket| Arc::new(Metered::new(bucket, metrics.clone(), Arc::clone(&env.clock)));
+    let place = match url {
+        BucketUrl::Memory => {
+            return Ok(Store::over(metered(Arc::new(Memory::new(Arc::clone(&env.clock)))), env));
+        }
+        BucketUrl::Folder(path) => {
+            return Ok(Store::over(metered(Arc::new(Folder::open(path, env)?)), env));
+        }
+        BucketUrl::S3(place) | BucketUrl::Gcs(place) | BucketUrl::Azure(place) => place,
     };
-    let metered = Metered::new(bucket, metrics.clone(), Arc::clone(&env.clock));
-    Ok(Store::over(Arc::new(metered), env))
+    let (main, bulk) = clients(url, place, options, env).await?;
+    let over = |client| -> Arc<dyn Bucket> {
+        let remote = Remote {
+            client,
+            name: format!("bucket {}", place.bucket),
+            prefix: place.prefix.clone(),
+            by_generation: matches!(url, BucketUrl::Gcs(_)),
+            timeout: options.timeout,
+        };
+        Arc::new(Retrying { inner: metered(Arc::new(remote)), entropy: Arc::clone(&env.entropy) })
+    };
+    Ok(Store { bulk: over(bulk), ..Store::over(over(main), env) })
+}
+
+/// One client for the small and urgent, one for large reads, with credentials in common.
+async fn clients(
+    url: &BucketUrl,
+    place: &Place,
+    options: &Options,
+    env: &Env,
+) -> Result<(Client, Client), OpenError> {
+    let bucket = place.bucket.as_str();
+    // Deadlines are the request's, by its size, not the client's.
+    let settings =
+        [(ClientConfigKey::Timeout, "1 day"), (ClientConfigKey::ConnectTimeout, "2 seconds")];
+    let both = match url {
+        BucketUrl::Gcs(_) => {
+            let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
+            for (key, value) in settings {
+                builder = builder.with_config(GoogleConfigKey::Client(key), value);
+            }
+            let builder = builder.with_retry(no_retry());
+            [builder.clone(), builder].map(|builder| {
+                let built = builder.with_http_connector(Observer::default()).build();
+                built.map(|client| Arc::new(client) as Client)
+            })
+        }
+        BucketUrl::Azure(_) => {
+            let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
+            for (key, value) in settings {
+                builder = builder.with_config(AzureConfigKey::Client(key), value);
+            }
+            let builder = builder.with_retry(no_retry());
+            [builder.clone(), builder].map(|builder| {
+                let built = builder.with_http_connector(Observer::default()).build();
+                built.map(|client| Arc::new(client) as Client)
+            })
+        }
+        BucketUrl::S3(_) | BucketUrl::Folder(_) | BucketUrl::Memory => {
+            let mut builder = s3::builder(bucket, options, &env.clock).await?;
+            for (key, value) in settings {
+                builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
+            }
+            let builder = builder.with_retry(no_retry());
+            [builder.clone(), builder].map(|builder| {
+                let built = builder.with_http_connector(Observer::default()).build();
+                built.map(|client| Arc::new(client) as Client)
+            })
+        }
+    };
+    let cannot = |error: object_store::Error| {
+        OpenError(Failure::new(FailureKind::Other, format!("{url}: {error}")).to_string())
+    };
+    let [main, bulk] = both;
+    Ok((main.map_err(cannot)?, bulk.map_err(cannot)?))
+}
+
+/// Its own repeats of conditional writes turn a success into "already exists" (correctness.md 5.1).
+fn no_retry() -> RetryConfig {
+    RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
