@@ -181,7 +181,7 @@ impl Partition {
             state.closed = true;
             std::mem::take(&mut state.waiters)
         };
-        wake(&waiters);
+        wake(waiters);
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -197,7 +197,7 @@ impl Sink for Partition {
             state.tail.push(batch);
             std::mem::take(&mut state.waiters)
         };
-        wake(&waiters);
+        wake(waiters);
     }
 
     fn evicted(&self, end: Offset) {
@@ -205,7 +205,7 @@ impl Sink for Partition {
     }
 }
 
-fn wake(waiters: &[Weak<Notify>]) {
+fn wake(waiters: Vec<Weak<Notify>>) {
     for waiter in waiters.iter().filter_map(Weak::upgrade) {
         waiter.notify_one();
     }

@@ -6,6 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::{Definition, Error, broker_definition};
+use crate::{cluster::State, types::BrokerId};
+
+/// A layer with nothing set.
+static NOTHING: Values = Values::new();
 
 /// Values by name, as text: one layer.
 pub type Values = BTreeMap<String, String>;
@@ -133,6 +137,15 @@ impl<'a> Layers<'a> {
             settings.push(default_of(definition));
         }
         settings
+    }
+}
+
+impl State {
+    /// The layers of `broker`, which was started with `given`.
+    #[must_use]
+    pub fn layers<'a>(&'a self, broker: BrokerId, given: &'a Values) -> Layers<'a> {
+        let own = self.broker_configs.get(&broker).unwrap_or(&NOTHING);
+        Layers { broker: own, cluster: &self.cluster_configs, given }
     }
 }
 

@@ -7,12 +7,32 @@
 //! answered; a handler may be dropped at any await when its connection ends, so an effect never
 //! hangs on its caller.
 
+mod alter;
+mod alter_configs;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_client_quotas;
+mod describe_cluster;
+mod describe_configs;
+mod describe_log_dirs;
+mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod leader;
+mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod offset_for_leader_epoch;
 mod produce;
+mod refusal;
+mod resources;
+#[cfg(test)]
+mod testing;
+mod topics;
 
 pub use fetch::FetchSessions;
 pub use init_producer_id::ProducerIds;
@@ -98,8 +118,22 @@ pub(super) static APIS: &[Api] = &[
     api!(Fetch, 4..=18, Run::Alone(fetch::run)),
     api!(ListOffsets, 1..=11, alone!(list_offsets, list_offsets::CODEC)),
     api!(ApiVersions, 0..=versions::NEWEST, Run::AtOnce(api_versions)),
+    api!(CreateTopics, 2..=7, alone!(create_topics)),
+    api!(DeleteTopics, 1..=6, alone!(delete_topics)),
+    api!(DeleteRecords, 0..=2, alone!(delete_records)),
     api!(InitProducerId, 0..=5, alone!(init_producer_id)),
     api!(OffsetForLeaderEpoch, 2..=4, alone!(offset_for_leader_epoch)),
+    api!(DescribeConfigs, 1..=4, alone!(describe_configs)),
+    api!(AlterConfigs, 0..=2, alone!(alter_configs)),
+    api!(DescribeLogDirs, 1..=4, alone!(describe_log_dirs)),
+    api!(CreatePartitions, 0..=3, alone!(create_partitions)),
+    api!(ElectLeaders, 0..=2, alone!(elect_leaders)),
+    api!(IncrementalAlterConfigs, 0..=1, alone!(incremental_alter_configs)),
+    api!(ListPartitionReassignments, 0..=0, alone!(list_partition_reassignments)),
+    api!(DescribeClientQuotas, 0..=1, alone!(describe_client_quotas)),
+    api!(DescribeCluster, 0..=2, alone!(describe_cluster)),
+    api!(ListConfigResources, 0..=1, alone!(list_config_resources)),
+    api!(DescribeTopicPartitions, 0..=0, alone!(describe_topic_partitions)),
 ];
 
 fn api_versions(version: i16, body: Bytes) -> Result<Answer, BadRequest> {

@@ -1,0 +1,62 @@
+//! DeleteRecords (21), versions 0 to 2. Offset -1 is the high watermark.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use proto_kafka::messages::{
+    DeleteRecordsRequest, DeleteRecordsResponse, TopicName,
+    delete_records_request::DeleteRecordsPartition,
+    delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult},
+};
+
+use super::topics::is_internal;
+use crate::{
+    env::clock::timeout,
+    kafka::{
+        context::Context,
+        error::{Code, Coded},
+    },
+    types::Offset,
+};
+
+pub(super) async fn handle(
+    context: &Context,
+    _version: i16,
+    request: DeleteRecordsRequest,
+) -> DeleteRecordsResponse {
+    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or_default());
+    let topics = request.topics.into_iter().map(|topic| async move {
+        let partitions = topic.partitions.iter().map(|partition| async {
+            let deleted = timeout(patience, delete(context, &topic.name, partition)).await;
+            let deleted = deleted.unwrap_or(Err(Code::RequestTimedOut));
+            let result = DeleteRecordsPartitionResult::default()
+                .with_partition_index(partition.partition_index);
+            match deleted {
+                Ok(start) => result.with_low_watermark(start.0),
+                Err(code) => result.with_low_watermark(-1).with_error_code(code.code()),
+            }
+        });
+        DeleteRecordsTopicResult::default()
+            .with_partitions(join_all(partitions).await)
+            .with_name(topic.name.clone())
+    });
+    DeleteRecordsResponse::default().with_topics(join_all(topics).await)
+}
+
+async fn delete(
+    context: &Context,
+    topic: &TopicName,
+    asked: &DeleteRecordsPartition,
+) -> Result<Offset, Code> {
+    if is_internal(topic) {
+        return Err(Code::InvalidTopicException);
+    }
+    let before = match asked.offset {
+        -1 => None,
+        offset if offset < 0 => return Err(Code::OffsetOutOfRange),
+        offset => Some(Offset(offset)),
+    };
+    let partition =
+        context.serving.log.find(topic, asked.partition_index).map_err(|error| error.code())?;
+    partition.delete_records(before).await.map_err(|error| error.code())
+}

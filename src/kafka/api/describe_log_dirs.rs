@@ -1,0 +1,112 @@
+//! DescribeLogDirs (35), versions 1 to 4: one directory, the bucket, with what is published there
+//! of the partitions led here. From 3 on with a code for the whole answer; from 4 on with the
+//! volume's size, which is not known of a bucket.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto_kafka::{
+    messages::{
+        DescribeLogDirsRequest, DescribeLogDirsResponse,
+        describe_log_dirs_response::{
+            DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
+        },
+    },
+    protocol::StrBytes,
+};
+
+use crate::{
+    cluster::{State, Topic},
+    kafka::context::Context,
+    types::BrokerId,
+};
+
+/// What stands where Kafka names a directory.
+const BUCKET: &str = "bucket";
+
+pub(super) async fn handle(
+    context: &Context,
+    _version: i16,
+    request: DescribeLogDirsRequest,
+) -> DescribeLogDirsResponse {
+    let broker = context.serving.broker;
+    context.serving.cluster.with(|state| answer(state, broker, &request))
+}
+
+fn answer(
+    state: &State,
+    broker: BrokerId,
+    request: &DescribeLogDirsRequest,
+) -> DescribeLogDirsResponse {
+    let topics = match &request.topics {
+        None => state.topics.values().map(|topic| led(topic, broker, None)).collect(),
+        Some(asked) => {
+            let mut wanted: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+            for topic in asked {
+                wanted.entry(topic.topic.as_str()).or_default().extend(&topic.partitions);
+            }
+            let known = |(name, indexes): (&str, BTreeSet<i32>)| {
+                Some(led(state.topic(name)?, broker, Some(&indexes)))
+            };
+            wanted.into_iter().filter_map(known).collect::<Vec<_>>()
+        }
+    };
+    let topics = topics.into_iter().filter(|topic| !topic.partitions.is_empty()).collect();
+    let result = DescribeLogDirsResult::default().with_log_dir(BUCKET.into()).with_topics(topics);
+    DescribeLogDirsResponse::default().with_results(vec![result])
+}
+
+fn led(topic: &Topic, broker: BrokerId, wanted: Option<&BTreeSet<i32>>) -> DescribeLogDirsTopic {
+    let partitions = (0..)
+        .zip(&topic.partitions)
+        .filter(|(index, _)| wanted.is_none_or(|wanted| wanted.contains(index)))
+        .filter(|(_, partition)| partition.leader == broker)
+        .map(|(index, partition)| {
+            DescribeLogDirsPartition::default()
+                .with_partition_index(index)
+                .with_partition_size(i64::try_from(partition.bytes()).unwrap_or(i64::MAX))
+        });
+    DescribeLogDirsTopic::default()
+        .with_name(StrBytes::from(topic.name.clone()).into())
+        .with_partitions(partitions.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proto_kafka::messages::describe_log_dirs_request::DescribableLogDirTopic;
+
+    use super::*;
+    use crate::kafka::api::testing::{add_topic, received, state};
+
+    #[test]
+    fn the_bucket_holds_the_partitions_led_here() {
+        let mut state = state(&[1, 2]);
+        add_topic(&mut state, 1, "a", 2);
+        let all = DescribeLogDirsRequest::default().with_topics(None);
+        let here = answer(&state, BrokerId(1), &all);
+        for version in 1..=4 {
+            let decoded = received(&here, version);
+            assert_eq!(decoded.results[0].log_dir.as_str(), "bucket");
+            assert_eq!(decoded.results[0].topics[0].partitions.len(), 2);
+            assert_eq!(decoded.results[0].total_bytes, -1);
+        }
+        assert!(answer(&state, BrokerId(2), &all).results[0].topics.is_empty());
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_shown() {
+        let mut state = state(&[1]);
+        add_topic(&mut state, 1, "a", 3);
+        let asked = |name: &'static str, partitions: Vec<i32>| {
+            DescribableLogDirTopic::default()
+                .with_topic(StrBytes::from(name).into())
+                .with_partitions(partitions)
+        };
+        let request = DescribeLogDirsRequest::default()
+            .with_topics(Some(vec![asked("a", vec![1, 7]), asked("b", vec![0])]));
+        let topics = answer(&state, BrokerId(1), &request).results.remove(0).topics;
+        assert_eq!(topics.len(), 1);
+        let indexes: Vec<i32> =
+            topics[0].partitions.iter().map(|partition| partition.partition_index).collect();
+        assert_eq!(indexes, [1]);
+    }
+}

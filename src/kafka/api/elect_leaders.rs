@@ -1,0 +1,95 @@
+//! ElectLeaders (43), versions 0 to 2: every partition has the leader it should have, so none is
+//! elected. From 1 on with a type of election.
+
+use proto_kafka::messages::{
+    ElectLeadersRequest, ElectLeadersResponse,
+    elect_leaders_request::TopicPartitions,
+    elect_leaders_response::{PartitionResult, ReplicaElectionResult},
+};
+
+use super::refusal::{Refusal, wire};
+use crate::{
+    cluster::State,
+    kafka::{context::Context, error::Code},
+};
+
+/// The types of election: preferred and unclean.
+const TYPES: [i8; 2] = [0, 1];
+
+pub(super) async fn handle(
+    context: &Context,
+    version: i16,
+    request: ElectLeadersRequest,
+) -> ElectLeadersResponse {
+    context.serving.cluster.with(|state| answer(state, version, &request))
+}
+
+fn answer(state: &State, version: i16, request: &ElectLeadersRequest) -> ElectLeadersResponse {
+    let response = ElectLeadersResponse::default();
+    if version >= 1 && !TYPES.contains(&request.election_type) {
+        return response.with_error_code(Code::InvalidRequest.code());
+    }
+    // Asked for all partitions, Kafka leaves out those that need no election.
+    let asked = request.topic_partitions.iter().flatten();
+    response.with_replica_election_results(asked.map(|topic| elect(state, topic)).collect())
+}
+
+fn elect(state: &State, asked: &TopicPartitions) -> ReplicaElectionResult {
+    let results = asked.partitions.iter().map(|&index| {
+        let topic = state.topic(&asked.topic);
+        let refusal = match topic.map(|topic| topic.partition(index)) {
+            None => Refusal::new(
+                Code::UnknownTopicOrPartition,
+                format!("No such topic as {}", asked.topic.as_str()),
+            ),
+            Some(None) => Refusal::new(
+                Code::UnknownTopicOrPartition,
+                format!("No such partition as {}-{index}", asked.topic.as_str()),
+            ),
+            Some(Some(_)) => Refusal::new(
+                Code::ElectionNotNeeded,
+                "Leader election not needed for topic partition.",
+            ),
+        };
+        let (code, text) = wire(&Err::<(), _>(refusal));
+        PartitionResult::default()
+            .with_partition_id(index)
+            .with_error_code(code)
+            .with_error_message(text)
+    });
+    ReplicaElectionResult::default()
+        .with_partition_result(results.collect())
+        .with_topic(asked.topic.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use proto_kafka::protocol::StrBytes;
+
+    use super::*;
+    use crate::kafka::api::testing::{add_topic, received, state};
+
+    #[test]
+    fn no_election_is_needed() {
+        let mut state = state(&[1]);
+        add_topic(&mut state, 1, "a", 1);
+        let asked = |name: &'static str, partitions: Vec<i32>| {
+            TopicPartitions::default()
+                .with_topic(StrBytes::from(name).into())
+                .with_partitions(partitions)
+        };
+        let request = ElectLeadersRequest::default()
+            .with_topic_partitions(Some(vec![asked("a", vec![0, 1]), asked("b", vec![0])]));
+        for version in 0..=2 {
+            let response = received(&answer(&state, version, &request), version);
+            let results = response.replica_election_results.iter();
+            let results = results.flat_map(|topic| &topic.partition_result);
+            let codes: Vec<i16> = results.map(|result| result.error_code).collect();
+            assert_eq!(codes, [84, 3, 3]);
+        }
+        let unknown = request.with_election_type(2);
+        assert_eq!(received(&answer(&state, 1, &unknown), 1).error_code, 42);
+        let all = ElectLeadersRequest::default().with_topic_partitions(None);
+        assert!(answer(&state, 2, &all).replica_election_results.is_empty());
+    }
+}

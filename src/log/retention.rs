@@ -1,0 +1,1 @@
+//! Which records, runs and objects have outlived their time or size.

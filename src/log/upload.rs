@@ -1,0 +1,1 @@
+//! From closed WAL segments to objects in the bucket.
