@@ -234,10 +234,6 @@ impl Partition {
         };
         self.producers_loaded.get_or_try_init(load).await.map(|_| ())
     }
-
-    fn is_internal(&self) -> bool {
-        matches!(self.topic(), "__consumer_offsets" | "__transaction_state")
-    }
 }
 
 fn rules(config: &TopicConfig, now: Millis) -> Rules {

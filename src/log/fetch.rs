@@ -25,7 +25,7 @@ const REPLAN_AFTER: Duration = Duration::from_millis(20);
 /// What a read gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// Whole batches, from the one that covers the offset asked for; a part may hold several.
+    /// Whole batches, one each, from the one that covers the offset asked for.
     pub batches: Vec<Bytes>,
     /// End of what is committed.
     pub high_watermark: Offset,
@@ -160,29 +160,18 @@ impl Gathered {
     fn take(&mut self, parts: &[Bytes]) -> Result<bool, ReadError> {
         let damaged = |error: crate::record::Error| ReadError::Unavailable(error.to_string());
         for part in parts {
-            let (mut start, mut end) = (0, 0);
-            let mut fits = true;
             for batch in BatchView::split(part.clone()).map_err(damaged)? {
                 let bytes = batch.bytes().len();
                 if batch.end_offset() <= self.next {
-                    start += bytes;
-                    end = start;
                     continue;
                 }
-                let first = self.at_least_one && self.batches.is_empty() && start == end;
-                fits = bytes <= self.left || first;
-                if !fits {
-                    break;
+                let first = self.at_least_one && self.batches.is_empty();
+                if bytes > self.left && !first {
+                    return Ok(false);
                 }
-                end += bytes;
                 self.left = self.left.saturating_sub(bytes);
                 self.next = batch.end_offset();
-            }
-            if start < end {
-                self.batches.push(part.slice(start..end));
-            }
-            if !fits {
-                return Ok(false);
+                self.batches.push(batch.bytes().clone());
             }
         }
         Ok(true)

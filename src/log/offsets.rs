@@ -90,7 +90,8 @@ impl Partition {
     /// # Errors
     /// When they are not deleted, or it is not known.
     pub async fn delete_records(&self, before: Option<Offset>) -> Result<Offset, DeleteError> {
-        if !self.config().cleanup.delete {
+        // Of an internal topic its owner decides, who rewrites what lives at the tail.
+        if !self.is_internal() && !self.config().cleanup.delete {
             return Err(DeleteError::Policy);
         }
         let (log_start, high_watermark) = {

@@ -124,6 +124,11 @@ impl Partition {
         self.config.load_full()
     }
 
+    /// Whether it is of a topic that only brokers write.
+    pub(super) fn is_internal(&self) -> bool {
+        matches!(self.topic(), "__consumer_offsets" | "__transaction_state")
+    }
+
     /// Whether it is closed: it moved away or its topic is deleted.
     #[must_use]
     pub fn is_closed(&self) -> bool {
