@@ -6,7 +6,7 @@
 use std::{
     fmt,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, IoSlice},
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -190,15 +190,29 @@ impl Disk for FileDisk {
     }
 }
 
+/// Slices one gathered write may have (IOV_MAX of Linux).
+const MOST_SLICES: usize = 1024;
+
 #[derive(Debug)]
 struct OsFile(File);
 
 impl DiskFile for OsFile {
     fn write_at(&self, mut position: u64, parts: &[Bytes]) -> io::Result<()> {
-        // A WAL entry is one to three parts of up to megabytes: one call a part costs nothing.
-        for part in parts {
-            self.0.write_all_at(part, position)?;
-            position += u64::try_from(part.len()).unwrap_or(u64::MAX);
+        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut rest = slices.as_mut_slice();
+        // Drops empty slices, so that a call that writes nothing is an error.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let (call, _) = rest.split_at(rest.len().min(MOST_SLICES));
+            match rustix::io::pwritev(&self.0, call, position) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    position += u64::try_from(written).unwrap_or(u64::MAX);
+                    IoSlice::advance_slices(&mut rest, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }

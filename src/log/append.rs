@@ -184,6 +184,7 @@ impl Partition {
                 fate: Fate::Duplicate(original.end_offset),
             });
         }
+        let sink: Arc<dyn Sink> = Arc::<Self>::clone(self);
         let base_offset = state.log_end;
         let end_offset = base_offset.advance(prepared.batch.offset_count());
         record::place(&mut prepared.header, base_offset, self.leader_epoch);
@@ -196,7 +197,7 @@ impl Partition {
             end_offset,
             max_timestamp: prepared.max_timestamp,
             internal: self.is_internal(),
-            sink: Arc::clone(self) as Arc<dyn Sink>,
+            sink,
         });
         let commit = commit.map_err(|error| refused(error, prepared.batch.bytes().len()))?;
         state.log_end = end_offset;

@@ -11,7 +11,7 @@ use crate::{
 
 /// The published side of partitions.
 #[async_trait]
-pub trait History: Send + Sync {
+pub(super) trait History: Send + Sync {
     /// Whole batches from the one that covers `from`: at least one, more within `max_bytes`. Empty
     /// when nothing published covers `from`.
     ///
@@ -68,7 +68,7 @@ pub trait History: Send + Sync {
 
 /// The history did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HistoryError {
+pub(super) enum HistoryError {
     /// What the metadata named is gone: newer metadata tells where to look.
     #[error("the object is gone")]
     Gone,

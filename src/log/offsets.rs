@@ -40,7 +40,7 @@ impl Partition {
     /// When it cannot be told.
     pub async fn offset_of_max_timestamp(&self) -> Result<Option<TimeMatch>, ReadError> {
         self.barrier().await?;
-        let published = self.around.history.max_timestamp(self.id).await.map_err(unavailable)?;
+        let published = self.around.history.max_timestamp(self.id).await?;
         let newest = self.state().tail.max_timestamp();
         match published.max(newest) {
             None => Ok(None),
@@ -52,7 +52,7 @@ impl Partition {
         let mut from = self.log_start();
         loop {
             let published = self.around.history.seek(self.id, time, from).await;
-            let candidate = match published.map_err(unavailable)? {
+            let candidate = match published? {
                 Some(offset) => Some(offset),
                 None => self.state().tail.seek(time, from),
             };
@@ -131,6 +131,8 @@ fn first_at(batch: &BatchView, time: Millis, log_start: Offset) -> Option<TimeMa
     })
 }
 
-fn unavailable(error: HistoryError) -> ReadError {
-    ReadError::Unavailable(error.to_string())
+impl From<HistoryError> for ReadError {
+    fn from(error: HistoryError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
 }

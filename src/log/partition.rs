@@ -186,7 +186,7 @@ impl Partition {
             state.closed = true;
             std::mem::take(&mut state.waiters)
         };
-        wake(waiters);
+        wake(&waiters);
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -202,7 +202,7 @@ impl Sink for Partition {
             state.tail.push(batch);
             std::mem::take(&mut state.waiters)
         };
-        wake(waiters);
+        wake(&waiters);
     }
 
     fn evicted(&self, end: Offset) {
@@ -210,7 +210,7 @@ impl Sink for Partition {
     }
 }
 
-fn wake(waiters: Vec<Weak<Notify>>) {
+fn wake(waiters: &[Weak<Notify>]) {
     for waiter in waiters.iter().filter_map(Weak::upgrade) {
         waiter.notify_one();
     }

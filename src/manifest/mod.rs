@@ -7,8 +7,10 @@
 
 mod error;
 mod format;
+mod load;
 
 pub use error::Error;
+pub use load::{LoadError, Manifests};
 
 use bytes::Bytes;
 
@@ -57,15 +59,21 @@ impl Manifest {
         Self { partition, version: 0, start, end: start, runs: Vec::new(), producers: Bytes::new() }
     }
 
-    /// The next version, with `runs` added at the end.
+    /// The next version, with `runs` added at the end. A version without runs goes on with any run
+    /// that ends above it: what lies between was deleted before it was published.
     ///
     /// # Errors
     /// `Gap` when the runs do not go on where this version ends.
     pub fn with_runs(&self, runs: impl IntoIterator<Item = Run>) -> Result<Self, Error> {
-        let mut next = Self { version: self.version + 1, ..self.clone() };
+        let mut next = self.next();
         for run in runs {
-            if run.base != next.end || run.end <= run.base {
+            let first = next.runs.is_empty();
+            let follows = if first { run.end > next.end } else { run.base == next.end };
+            if !follows || run.end <= run.base {
                 return Err(Error::Gap { expected: next.end, found: run.base });
+            }
+            if first {
+                next.start = next.start.max(run.base);
             }
             next.end = run.end;
             next.runs.push(run);
@@ -75,14 +83,32 @@ impl Manifest {
         Ok(next)
     }
 
-    /// The next version, without records below `start`, and the objects no longer named.
+    /// The next version, without records below `start` (at most `end`), and the objects of the
+    /// runs no longer named.
     #[must_use]
     pub fn without_below(&self, start: Offset) -> (Self, Vec<ObjectId>) {
         let start = start.clamp(self.start, self.end);
         let (dropped, runs): (Vec<Run>, Vec<Run>) =
             self.runs.iter().partition(|run| run.end <= start);
-        let next = Self { version: self.version + 1, start, runs, ..self.clone() };
+        let next = Self { start, runs, ..self.next() };
         (next, dropped.iter().map(|run| run.object).collect())
+    }
+
+    /// The next version, without any record: the history goes on at `end`.
+    #[must_use]
+    pub fn emptied(&self, end: Offset) -> (Self, Vec<ObjectId>) {
+        let next = Self { start: end, end, runs: Vec::new(), ..self.next() };
+        (next, self.runs.iter().map(|run| run.object).collect())
+    }
+
+    /// The same content under another number, for when a key is taken.
+    #[must_use]
+    pub fn numbered(self, version: u64) -> Self {
+        Self { version, ..self }
+    }
+
+    fn next(&self) -> Self {
+        Self { version: self.version + 1, ..self.clone() }
     }
 
     /// The same version carrying the producer state at its end, for when no run is left whose
@@ -146,6 +172,10 @@ impl Manifest {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.runs.iter().map(|run| run.bytes).sum()
+    }
+
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.runs.len() * size_of::<Run>() + self.producers.len()
     }
 
     /// The manifest's bytes.

@@ -40,6 +40,18 @@ fn a_gap_is_refused() {
 }
 
 #[test]
+fn a_version_without_runs_goes_on_above_what_was_deleted() {
+    let full = Manifest::empty(partition(), Offset(0)).with_runs([run(1, 0, 5)]).unwrap();
+    let (empty, dropped) = full.emptied(Offset(5));
+    assert_eq!(dropped, [ObjectId(1)]);
+    let next = empty.with_runs([run(2, 8, 9), run(3, 9, 12)]).unwrap();
+    assert_eq!((next.version(), next.start(), next.end()), (3, Offset(8), Offset(12)));
+    assert_eq!(Manifest::decode(&next.encode()), Ok(next));
+    assert!(empty.with_runs([run(2, 3, 5)]).is_err());
+    assert_eq!(empty.with_runs([run(2, 3, 9)]).unwrap().start(), Offset(5));
+}
+
+#[test]
 fn producers_stay_when_the_last_run_goes_and_yield_to_the_next_run() {
     let full = Manifest::empty(partition(), Offset(0)).with_runs([run(1, 0, 5)]).unwrap();
     let (empty, dropped) = full.without_below(Offset(5));

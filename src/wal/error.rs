@@ -50,6 +50,9 @@ pub enum Error {
     /// The segment's files are no longer, or not yet, in the folder.
     #[error("segment {0} is not in the WAL folder")]
     Gone(SegmentId),
+    /// The segment takes no more entries, for good.
+    #[error("segment {0} is fenced")]
+    Fenced(SegmentId),
     /// Bytes that were acknowledged do not read back.
     #[error("segment {segment} is damaged: {what}")]
     Damaged {

@@ -1,15 +1,29 @@
 //! The WAL folder of one broker: its identity, its files, the entries in them.
 //!
-//! Owns: byte formats (`format`), the folder with lock, identity and fences (`folder`), the pool of
-//! preallocated files (`pool`), writing, reading and scanning the entries of one segment.
+//! Owns: byte formats (`format`, `ledger`), the folder with lock, identity and fences (`folder`),
+//! the pool of preallocated files (`pool`), writing, reading and scanning one segment's entries.
 //! Does not own: ensembles, acknowledgement, what a batch means.
-//! Invariants: an entry is written only after the entry before it is synced when its ensemble has
-//! one member; a segment's files are never shortened; a fence is durable before it is answered.
+//! Invariants: nothing another use of a file left behind reads as an entry; a segment's files are
+//! never shortened; a fence is durable before it is answered.
 
 mod error;
 mod folder;
 mod format;
+mod found;
+mod ledger;
+mod pool;
+mod reader;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod writer;
 
 pub use error::Error;
-pub use folder::{Folder, FoundSegment, Identity};
+pub use folder::Folder;
 pub use format::{Entry, EntryBatch, Member, OpenSegment, Previous, WalPosition};
+pub use found::FoundSegment;
+pub use ledger::Identity;
+
+pub(crate) use format::{BATCH_PREFIX_BYTES, SegmentHeader, put_batch_prefix};
+pub(crate) use reader::{RawEntry, Reader};
+pub(crate) use writer::{Writer, Written, entry_bytes};

@@ -2,6 +2,8 @@
 //!
 //! Product code, always compiled: tests, models and the simulator run the same cores over them.
 
+pub mod disk;
+
 use std::{sync::Mutex, time::Duration};
 
 use super::{clock::Clock, entropy::Entropy};

@@ -1,1 +1,0 @@
-//! Which records, runs and objects have outlived their time or size.

@@ -1,1 +1,0 @@
-//! From closed WAL segments to objects in the bucket.

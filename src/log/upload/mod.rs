@@ -1,0 +1,303 @@
+//! Uploads closed WAL segments: entries to objects, objects to the bucket, one record that
+//! publishes them, and only then the trim.
+//!
+//! Owns: the order of that, the spare segments it opens along the way, object ids.
+//! Does not own: when a segment closes (`replication`), object bytes, who reads.
+//! Invariants: segments are published in order; a segment is trimmed only after the record that
+//! publishes it is applied (I19); a bucket that is away delays and never loses; memory is bounded
+//! by `PARALLEL` segments, of each about one object.
+
+mod error;
+mod ids;
+mod metrics;
+mod pack;
+mod put;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::{
+    StreamExt,
+    future::{self, BoxFuture, FutureExt},
+    stream::FuturesOrdered,
+};
+use tokio::sync::watch;
+use tracing::{error, info};
+
+pub use error::Error;
+pub use metrics::Metrics;
+pub use pack::TopicConfigs;
+
+pub(in crate::log) use ids::Ids;
+pub(in crate::log) use pack::{Packer, Stretch};
+pub(in crate::log) use put::Bucket;
+
+use crate::{
+    cluster::{Cluster, Member, NewObject, Record},
+    env::{Env, task::Tasks},
+    log::objects::Objects,
+    object::{BLOCK_BYTES, Built},
+    replication::{ClosedSegment, EntryReader, Replication},
+    store::Store,
+    types::{ByteCount, Incarnation, SegmentId},
+    wal::{self, OpenSegment},
+};
+
+/// Segments under way at a time: one in the bucket's hands while the next is built.
+const PARALLEL: usize = 2;
+/// More object ids are reserved, in a record that is written anyway, when fewer are left.
+const FEW_IDS: u64 = 100;
+
+/// Sizes of objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// An object is cut at the first entry past this many bytes.
+    pub object_bytes: ByteCount,
+    /// A block is cut at the first batch past this many bytes.
+    pub block_bytes: ByteCount,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { object_bytes: ByteCount::mib(64), block_bytes: BLOCK_BYTES }
+    }
+}
+
+/// What the uploader of one incarnation works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The metadata.
+    pub cluster: Cluster,
+    /// The log whose segments it uploads.
+    pub replication: Replication,
+    /// The bucket.
+    pub store: Store,
+    /// Published records, for the producer state they end with.
+    pub objects: Objects,
+    /// Clock and chance.
+    pub env: Env,
+    /// Whose log it is.
+    pub incarnation: Incarnation,
+    /// How topics are configured.
+    pub configs: TopicConfigs,
+    /// Sizes.
+    pub settings: Settings,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+/// Handle of the upload task.
+#[derive(Clone, Debug)]
+pub struct Uploader {
+    ids: Ids,
+    ended: watch::Receiver<Option<Arc<Error>>>,
+}
+
+impl Uploader {
+    /// Starts uploading, until `tasks` stop.
+    #[must_use]
+    pub fn start(parts: Parts, tasks: &Tasks) -> Self {
+        let (tell, ended) = watch::channel(None);
+        let ids = Ids::default();
+        let task = Task::new(parts, ids.clone());
+        let stopping = tasks.stopping();
+        tasks.spawn("upload", async move {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => {}
+                why = task.run() => {
+                    error!(error = %why, "upload ended, nothing more leaves the write-ahead log");
+                    tell.send_replace(Some(Arc::new(why)));
+                }
+            }
+        });
+        Self { ids, ended }
+    }
+
+    /// Resolves with the reason when the task gave up: the incarnation has to end.
+    pub async fn ended(&self) -> Arc<Error> {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_else(|| Arc::new(Error::Stopped)),
+            Err(_) => Arc::new(Error::Stopped),
+        }
+    }
+
+    /// Ids the sweep must leave alone.
+    pub(in crate::log) fn ids(&self) -> Ids {
+        self.ids.clone()
+    }
+}
+
+struct Task {
+    cluster: Cluster,
+    replication: Replication,
+    env: Env,
+    incarnation: Incarnation,
+    bucket: put::Bucket,
+    packer: Packer,
+    metrics: Metrics,
+}
+
+/// A segment whose content is in the bucket.
+struct Uploaded {
+    segment: ClosedSegment,
+    objects: Vec<NewObject>,
+}
+
+impl Task {
+    fn new(parts: Parts, ids: Ids) -> Self {
+        let Parts { cluster, replication, store, objects, env, incarnation, .. } = parts;
+        let bucket = put::Bucket { store, env: env.clone(), incarnation };
+        let packer = Packer {
+            cluster: cluster.clone(),
+            objects,
+            env: env.clone(),
+            ids,
+            incarnation,
+            configs: parts.configs,
+            settings: parts.settings,
+            folded: BTreeMap::new(),
+        };
+        let metrics = parts.metrics;
+        Self { cluster, replication, env, incarnation, bucket, packer, metrics }
+    }
+
+    /// Uploads until it cannot go on.
+    async fn run(mut self) -> Error {
+        let mut under_way = FuturesOrdered::new();
+        let mut spare = self.replication.wants_spare();
+        let replication = self.replication.clone();
+        loop {
+            let idle = under_way.is_empty();
+            let done = tokio::select! {
+                biased;
+                Some(uploaded) = under_way.next(), if !idle => self.publish(uploaded).await,
+                segment = replication.next_closed(), if under_way.len() < PARALLEL => {
+                    self.upload(segment).await.map(|rest| under_way.push_back(rest))
+                }
+                wanted = wanted(&mut spare), if idle => match wanted {
+                    true => self.open_spare().await,
+                    false => return Error::Stopped,
+                },
+            };
+            if let Err(why) = done {
+                return why;
+            }
+        }
+    }
+
+    /// Packs a segment and puts all but its last objects; the rest is the future.
+    async fn upload(
+        &mut self,
+        segment: ClosedSegment,
+    ) -> Result<BoxFuture<'static, Uploaded>, Error> {
+        let replication = self.replication.clone();
+        let mut objects = Vec::new();
+        if segment.first_append_ms.is_none() {
+            return Ok(future::ready(Uploaded { segment, objects }).boxed());
+        }
+        let id = segment.id;
+        let mut reader = Tasks::blocking(move || replication.read_segment(id)).await??;
+        loop {
+            let stretch;
+            (reader, stretch) = next_stretch(reader, self.packer.settings.object_bytes).await?;
+            let last = stretch.last;
+            let built = self.packer.pack(id.incarnation, stretch).await?;
+            let bucket = self.bucket.clone();
+            let puts = async move { bucket.put_all(built).await };
+            if last {
+                return Ok(async move {
+                    objects.extend(puts.await);
+                    Uploaded { segment, objects }
+                }
+                .boxed());
+            }
+            objects.extend(puts.await);
+        }
+    }
+
+    /// Makes the segment's objects readable and lets go of its WAL files.
+    async fn publish(&mut self, uploaded: Uploaded) -> Result<(), Error> {
+        let Uploaded { segment, objects } = uploaded;
+        let bytes: u64 = objects.iter().map(|object| object.bytes).sum();
+        let ids: Vec<_> = objects.iter().map(|object| object.object).collect();
+        let mut proposal = vec![Record::SegmentUploaded {
+            segment: segment.id,
+            entries: segment.entries,
+            objects,
+        }];
+        let spare =
+            if *self.replication.wants_spare().borrow() { self.next_segment() } else { None };
+        proposal.extend(spare.as_ref().map(opening));
+        if self.packer.ids.left() < FEW_IDS {
+            proposal.push(self.packer.more_ids());
+        }
+        let committed = self.cluster.commit(proposal).await?;
+        self.packer.add_ids(&committed.applied);
+        if let Some(spare) = spare {
+            self.replication.add_spare(spare);
+        }
+        self.replication.trim(segment.id);
+        for id in &ids {
+            self.packer.ids.published(*id);
+        }
+        self.metrics.uploaded(ids.len(), bytes);
+        info!(segment = %segment.id, objects = ids.len(), bytes, "segment published");
+        Ok(())
+    }
+
+    async fn open_spare(&mut self) -> Result<(), Error> {
+        let Some(spare) = self.next_segment() else { return Err(Error::Fenced(self.incarnation)) };
+        self.cluster.commit(vec![opening(&spare)]).await?;
+        self.replication.add_spare(spare);
+        Ok(())
+    }
+
+    /// The incarnation's next segment, held by itself alone; `None` once it is fenced.
+    fn next_segment(&self) -> Option<OpenSegment> {
+        let incarnation = self.incarnation;
+        self.cluster.with(|state| {
+            let own = state.living(incarnation)?;
+            let (broker, storage) = (own.broker, own.storage);
+            Some(OpenSegment {
+                id: SegmentId { incarnation, sequence: own.next_segment },
+                nonce: self.env.entropy.next_u64(),
+                ensemble: vec![wal::Member { broker, storage, incarnation }],
+            })
+        })
+    }
+}
+
+/// The record that opens `segment`.
+fn opening(segment: &OpenSegment) -> Record {
+    let member = |member: &wal::Member| Member {
+        broker: member.broker,
+        storage: member.storage,
+        incarnation: member.incarnation,
+    };
+    Record::SegmentOpen {
+        segment: segment.id,
+        nonce: segment.nonce,
+        ensemble: segment.ensemble.iter().map(member).collect(),
+    }
+}
+
+/// Reads on, off the runtime.
+pub(in crate::log) async fn next_stretch(
+    mut reader: EntryReader,
+    bytes: ByteCount,
+) -> Result<(EntryReader, Stretch), Error> {
+    let read = move || Stretch::read(&mut reader, bytes.0).map(|stretch| (reader, stretch));
+    Tasks::blocking(read).await?
+}
+
+/// Waits until a spare segment is wanted; false when nobody can want one any more.
+async fn wanted(spare: &mut watch::Receiver<bool>) -> bool {
+    spare.wait_for(|wanted| *wanted).await.is_ok()
+}
+
+impl put::Bucket {
+    pub(in crate::log) async fn put_all(&self, built: Vec<Arc<Built>>) -> Vec<NewObject> {
+        future::join_all(built.into_iter().map(|object| self.put(object))).await
+    }
+}
