@@ -324,7 +324,7 @@ impl Settings {
         kafka.extend(self.kafka_pairs);
         let folder = Path::new(DEFAULT_FOLDER);
         Ok(Config {
-            bucket: self.bucket.unwrap_or_else(|| format!("{DEFAULT_FOLDER}/bucket")),
+            bucket: self.bucket.unwrap_or_else(|| format!("./{DEFAULT_FOLDER}/bucket")),
             s3_endpoint: self.s3_endpoint,
             wal_dir: self.wal_dir.unwrap_or_else(|| folder.join("wal")),
             wal_budget: self.wal_budget,

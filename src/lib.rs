@@ -5,7 +5,9 @@
 //! `replication cluster manifest object cache` · `wal store record` · `types env metrics`.
 //! `docs/ARCHITECTURE.md` is the map.
 
+pub mod broker;
 pub mod cache;
+pub mod cli;
 pub mod client;
 pub mod cluster;
 pub mod config;

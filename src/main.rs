@@ -1,3 +1,9 @@
-//! The `strandline` program.
+//! The `strandline` program: parse, run the command, end with its exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    strandline::cli::run(strandline::cli::Command::parse())
+}

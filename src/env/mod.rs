@@ -8,6 +8,7 @@ pub mod clock;
 pub mod disk;
 pub mod entropy;
 pub mod net;
+pub mod signal;
 pub mod sim;
 pub mod task;
 pub mod tree;

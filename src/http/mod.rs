@@ -66,8 +66,8 @@ pub struct LossAtRisk {
     pub segments: Vec<String>,
     /// Bytes not in the bucket at the last renewal of the lease.
     pub bytes: Option<u64>,
-    /// Age of the oldest of them then, in milliseconds.
-    pub oldest_age_ms: Option<u64>,
+    /// When the oldest of them was appended, in milliseconds since 1970.
+    pub oldest_append_ms: Option<i64>,
 }
 
 /// What the routes show and reach.

@@ -1,0 +1,324 @@
+//! One life of the broker between a registration and its end.
+//!
+//! Owns: the order in which an incarnation's parts start and stop. Invariants: it serves only
+//! after every former incarnation is recovered; its tasks never outlive it.
+
+use std::sync::Arc;
+
+use super::{Broker, Error};
+use crate::{
+    cluster::{Applied, Cluster, CommitError, Member, Record},
+    env::task::Tasks,
+    group::{self, Groups},
+    kafka::{self, FetchSessions, ProducerIds, Serving},
+    log::{
+        self, Log,
+        objects::Objects,
+        recover,
+        retention::{self, Retention},
+        sweep::{self, Sweep},
+        upload::{self, TopicConfigs, Uploader},
+    },
+    replication::{self, EndReason, Replication},
+    store::Store,
+    types::{self, BrokerId, ByteCount, SegmentId},
+    wal::{self, Folder, OpenSegment},
+};
+
+/// Segments opened at a start: one to write and one spare.
+const FIRST_SEGMENTS: u64 = 2;
+/// Object ids reserved at a start; more are taken with uploads.
+const FIRST_IDS: u64 = 1000;
+/// The WAL's budget when none is given.
+const BUDGET: ByteCount = ByteCount::mib(4096);
+
+/// A registered broker process and its parts.
+pub(super) struct Incarnation {
+    /// Its name.
+    pub(super) id: types::Incarnation,
+    cluster: Cluster,
+    replication: Replication,
+    uploader: Uploader,
+    tasks: Tasks,
+}
+
+/// Why an incarnation is over.
+pub(super) enum End {
+    /// The operator wants it.
+    Asked,
+    /// Another broker is controller.
+    Superseded(String),
+    /// The WAL takes no more.
+    Log(EndReason),
+    /// Nothing can be uploaded any more.
+    Upload(String),
+}
+
+impl Broker {
+    /// Registers, recovers what was before, starts all parts and opens for clients.
+    pub(super) async fn incarnate(
+        &self,
+        folder: &Folder,
+        store: &Store,
+        cluster: &Cluster,
+    ) -> Result<Incarnation, Error> {
+        self.status.waiting("registering".to_owned());
+        let (broker, id) = self.register(folder, cluster).await?;
+        let objects = Objects::new(store.for_bulk_reads(), self.config.cache_memory);
+        let configs = self.topic_configs(broker);
+        let settings = upload::Settings::default();
+        let recovery = recover::Parts {
+            cluster: cluster.clone(),
+            folder: folder.clone(),
+            store: store.clone(),
+            objects: objects.clone(),
+            env: self.env.clone(),
+            broker,
+            incarnation: id,
+            configs: configs.clone(),
+            settings,
+        };
+        self.recover(&recovery).await?;
+        let replication = self.start_log(folder, store, cluster, broker, id).await?;
+        self.at_risk.follow(replication.clone());
+        let tasks = Tasks::new();
+        let uploader = Uploader::start(
+            upload::Parts {
+                cluster: cluster.clone(),
+                replication: replication.clone(),
+                store: store.clone(),
+                objects: objects.clone(),
+                env: self.env.clone(),
+                incarnation: id,
+                configs: configs.clone(),
+                settings,
+                metrics: self.metrics.upload.clone(),
+            },
+            &tasks,
+        );
+        let incarnation =
+            Incarnation { id, cluster: cluster.clone(), replication, uploader, tasks };
+        self.start_housekeeping(&incarnation, store, &objects, &configs);
+        self.open(&incarnation, broker, store, objects, configs)?;
+        Ok(incarnation)
+    }
+
+    async fn register(
+        &self,
+        folder: &Folder,
+        cluster: &Cluster,
+    ) -> Result<(BrokerId, types::Incarnation), Error> {
+        let identity = folder.identity();
+        let newest = cluster.with(|state| {
+            let own = state.brokers.values().filter(|it| it.storage == identity.storage);
+            own.map(|broker| broker.incarnation).max()
+        });
+        self.in_folder(folder, move |folder| folder.begin_registration(newest)).await?;
+        let (host, port) = self.config.kafka_advertise.clone();
+        let register = Record::Register {
+            broker: self.config.broker_id.or(identity.broker),
+            storage: identity.storage,
+            host,
+            port,
+            rack: self.config.rack.clone(),
+        };
+        let committed = cluster.commit(vec![register]).await.map_err(refused("register"))?;
+        let Some(Applied::Registered { broker, incarnation }) = committed.applied.first().cloned()
+        else {
+            return Err(refused("register")(CommitError::Unknown));
+        };
+        self.in_folder(folder, move |folder| folder.registered(broker, incarnation)).await?;
+        tracing::info!(%broker, %incarnation, "registered");
+        Ok((broker, incarnation))
+    }
+
+    async fn in_folder(
+        &self,
+        folder: &Folder,
+        work: impl FnOnce(&Folder) -> Result<(), wal::Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let folder = folder.clone();
+        let done = Tasks::blocking(move || work(&folder)).await?;
+        done.map_err(|source| Error::Folder { path: self.config.wal_dir.clone(), source })
+    }
+
+    /// Opens the first segments in the metadata and the log on them.
+    async fn start_log(
+        &self,
+        folder: &Folder,
+        store: &Store,
+        cluster: &Cluster,
+        broker: BrokerId,
+        id: types::Incarnation,
+    ) -> Result<Replication, Error> {
+        let own = Member { broker, storage: folder.identity().storage, incarnation: id };
+        let first = (0..FIRST_SEGMENTS).map(|sequence| OpenSegment {
+            id: SegmentId { incarnation: id, sequence },
+            nonce: self.env.entropy.next_u64(),
+            ensemble: vec![wal::Member { broker, storage: own.storage, incarnation: id }],
+        });
+        let first: Vec<_> = first.collect();
+        let mut records = vec![Record::ObjectIdsReserved { incarnation: id, count: FIRST_IDS }];
+        records.extend(first.iter().map(|segment| Record::SegmentOpen {
+            segment: segment.id,
+            nonce: segment.nonce,
+            ensemble: vec![own],
+        }));
+        cluster.commit(records).await.map_err(refused("open segments"))?;
+        let away = store.clone();
+        let parts = replication::Parts {
+            folder: folder.clone(),
+            env: self.env.clone(),
+            config: replication::Config {
+                budget: self.wal_budget(),
+                roll_bytes: self.config.roll_bytes,
+                roll_after: self.config.roll_after,
+                memory: self.config.tail_memory,
+            },
+            incarnation: id,
+            first,
+            store_away: Arc::new(move || away.away()),
+            metrics: self.metrics.replication.clone(),
+        };
+        Ok(Tasks::blocking(move || Replication::start(parts)).await??)
+    }
+
+    /// The budget given, else 4 GiB or half of what the disk has free.
+    fn wal_budget(&self) -> ByteCount {
+        self.config.wal_budget.unwrap_or_else(|| {
+            let least = ByteCount(self.config.roll_bytes.0.saturating_mul(2));
+            let free = self.env.disk.free_bytes(&self.config.wal_dir);
+            let half = free.map_or(BUDGET, |free| ByteCount(free / 2));
+            BUDGET.min(half).max(least)
+        })
+    }
+
+    fn start_housekeeping(
+        &self,
+        incarnation: &Incarnation,
+        store: &Store,
+        objects: &Objects,
+        configs: &TopicConfigs,
+    ) {
+        let config = &self.config;
+        let retention = Retention {
+            cluster: incarnation.cluster.clone(),
+            store: store.clone(),
+            objects: objects.clone(),
+            env: self.env.clone(),
+            configs: configs.clone(),
+            settings: retention::Settings {
+                check_every: config.retention_check,
+                manifest_after: config.manifest_after,
+                grace: config.delete_grace,
+                purge_every: retention::Settings::default().purge_every.min(config.delete_grace),
+            },
+        };
+        retention.start(&incarnation.tasks);
+        let defaults = sweep::Settings::default();
+        let settings = sweep::Settings {
+            first_after: defaults.first_after.min(config.sweep),
+            every: config.sweep,
+            orphan_age: defaults.orphan_age.min(config.sweep),
+        };
+        Sweep::new(
+            incarnation.cluster.clone(),
+            store.clone(),
+            self.env.clone(),
+            &incarnation.uploader,
+            settings,
+        )
+        .start(&incarnation.tasks);
+    }
+}
+
+impl Broker {
+    /// Starts what clients reach and lets them in.
+    fn open(
+        &self,
+        incarnation: &Incarnation,
+        broker: BrokerId,
+        store: &Store,
+        objects: Objects,
+        configs: TopicConfigs,
+    ) -> Result<(), Error> {
+        let cluster = &incarnation.cluster;
+        let log = Log::start(log::Parts {
+            cluster: cluster.clone(),
+            replication: incarnation.replication.clone(),
+            objects,
+            store: store.clone(),
+            env: self.env.clone(),
+            tasks: incarnation.tasks.clone(),
+            broker,
+            incarnation: incarnation.id,
+            configs,
+            metrics: self.metrics.log.clone(),
+        });
+        let groups = Groups::start(group::Parts {
+            broker,
+            cluster: cluster.clone(),
+            log: log.clone(),
+            env: self.env.clone(),
+            tasks: incarnation.tasks.clone(),
+            config: cluster.with(|state| self.group_config(state, broker)),
+            metrics: self.metrics.group.clone(),
+        });
+        self.serving.send_replace(Some(Arc::new(Serving {
+            env: self.env.clone(),
+            broker,
+            incarnation: incarnation.id,
+            cluster: cluster.clone(),
+            log,
+            groups,
+            given: self.given.clone(),
+            copies: 1,
+            fetch_sessions: FetchSessions::default(),
+            producer_ids: ProducerIds::default(),
+        })));
+        let Some(listener) = self.door.open()? else { return Ok(()) };
+        let config = kafka::Config {
+            max_connections: usize::try_from(self.config.max_connections).unwrap_or(usize::MAX),
+            ..kafka::Config::default()
+        };
+        let services = kafka::Services { serving: self.serving.subscribe() };
+        kafka::Server::start(listener, services, &self.tasks, config, self.metrics.kafka.clone());
+        Ok(())
+    }
+}
+
+fn refused(what: &'static str) -> impl Fn(CommitError) -> Error {
+    move |source| Error::Commit { what, source }
+}
+
+impl Incarnation {
+    /// Waits for the reason to end it.
+    pub(super) async fn end(&self, broker: &Broker) -> End {
+        let mut asked = broker.asked.clone();
+        tokio::select! {
+            biased;
+            _ = asked.wait_for(|asked| *asked != super::StopAsked::No) => End::Asked,
+            lost = self.cluster.abdicated() => End::Superseded(lost.to_string()),
+            reason = self.replication.ended() => End::Log(reason),
+            error = self.uploader.ended() => End::Upload(error.to_string()),
+        }
+    }
+
+    /// Takes no more work: what clients sent is answered, the log closes its last segment.
+    pub(super) fn close(&self, broker: &Broker) {
+        broker.serving.send_replace(None);
+        self.replication.drain();
+    }
+
+    /// Bytes the bucket lacks.
+    pub(super) fn at_risk(&self) -> ByteCount {
+        ByteCount(self.replication.at_risk().bytes)
+    }
+
+    /// Ends every part where it stands.
+    pub(super) async fn abort(self, broker: &Broker) {
+        broker.serving.send_replace(None);
+        self.tasks.abort().await;
+        self.replication.stop().await;
+    }
+}

@@ -1,0 +1,34 @@
+//! The lines a person reads when a broker starts: where everything is, what an ack means, how to
+//! try it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{config::Config, store::BucketUrl};
+
+pub(super) fn start(config: &Config, url: &BucketUrl, http: SocketAddr, say: &dyn Fn(&str)) {
+    let (host, port) = &config.kafka_advertise;
+    say(&format!("strandline {}", env!("CARGO_PKG_VERSION")));
+    say(&format!("  bucket  {url}"));
+    say(&format!("  wal     {}", config.wal_dir.display()));
+    say(&format!("  kafka   {} (clients are told {host}:{port})", config.kafka_listen));
+    say(&format!("  http    http://{http}  /healthz /readyz /metrics"));
+    if *url == BucketUrl::Memory {
+        say("  memory:// lives and dies with this process: nothing is kept");
+    }
+    if !config.kafka_listen.ip().is_loopback() || !http.ip().is_loopback() {
+        say(
+            "  it listens beyond this machine, without TLS or passwords: keep it to networks you trust",
+        );
+    }
+}
+
+pub(super) fn ready(config: &Config, took: Duration, say: &dyn Fn(&str)) {
+    let (host, port) = &config.kafka_advertise;
+    say(&format!("serving after {} ms", took.as_millis()));
+    say(&format!(
+        "  an ack means: one synced copy on this disk, until it is in the bucket (about {} s later)",
+        config.roll_after.as_secs().max(1)
+    ));
+    say(&format!("  try:  echo hello | kcat -P -b {host}:{port} -t tide"));
+    say(&format!("        kcat -C -b {host}:{port} -t tide -o beginning -e"));
+}

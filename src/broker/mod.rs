@@ -1,0 +1,236 @@
+//! One broker process: builds every part, starts them in order, ends them in order.
+//!
+//! Owns: which parts there are and how they are wired, the lives of incarnations, drain.
+//! Does not own: protocol bytes, any algorithm. Invariants: nothing is served before the former
+//! incarnation's log is sealed; an incarnation that failed is over before the next registers; the
+//! WAL folder is never given up while it holds what the bucket lacks.
+
+mod at_risk;
+mod door;
+mod drain;
+mod error;
+mod incarnation;
+mod join;
+mod lines;
+mod metrics;
+mod recovery;
+mod settings;
+mod status;
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, watch};
+
+pub use error::Error;
+
+use crate::{
+    cluster::configs::Values,
+    config::Config,
+    env::{Env, clock, task::Tasks},
+    http,
+    kafka::Serving,
+    metrics::Registry,
+    replication::EndReason,
+    store::{BucketUrl, Store},
+    wal::Folder,
+};
+
+/// How a disk that failed is asked whether it takes writes again.
+const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// What the operator wants of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StopAsked {
+    /// To go on.
+    No,
+    /// To bring everything to the bucket, then end.
+    Drain,
+    /// To end now; what is in the WAL folder stays there.
+    AtOnce,
+}
+
+/// How the process ended when nothing failed.
+#[derive(Debug)]
+pub enum Ended {
+    /// The WAL folder holds nothing the bucket lacks.
+    Drained,
+    /// The WAL folder must be kept, or another broker took over.
+    Left {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+/// What lives as long as the process.
+struct Broker {
+    config: Config,
+    /// Kafka settings given at start, checked.
+    given: Values,
+    env: Env,
+    tasks: Tasks,
+    serving: watch::Sender<Option<Arc<Serving>>>,
+    asked: watch::Receiver<StopAsked>,
+    metrics: metrics::Metrics,
+    status: status::Status,
+    orders: tokio::sync::Mutex<mpsc::Receiver<recovery::Order>>,
+    at_risk: at_risk::Source,
+    door: door::Door,
+    // Dropped last: health is answered to the end.
+    http: http::Server,
+}
+
+/// Runs a broker until it is asked to stop or cannot go on. `say` is for lines to a person.
+///
+/// # Errors
+/// What starting again as it is would not mend; the text says what would.
+pub async fn run(
+    config: Config,
+    env: Env,
+    asked: watch::Receiver<StopAsked>,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Ended, Error> {
+    let began = env.clock.boot();
+    let url: BucketUrl = parse_bucket(&config.bucket)?;
+    let given = settings::given(&config.kafka)?;
+    let mut registry = Registry::with_prefix("strandline");
+    let metrics = metrics::Metrics::new(&mut registry);
+    let folder = join::open_folder(&config, &env, &url).await?;
+    let status = status::Status::new(http::Identity {
+        storage: folder.identity().storage.to_string(),
+        cluster: folder.identity().cluster.map(|cluster| cluster.to_string()),
+    });
+    let door = door::Door::reserve(&config)?;
+    let (accept_loss, orders) = mpsc::channel(1);
+    let faces = http::Faces {
+        readiness: status.readiness(),
+        identity: status.identity(),
+        registry: Arc::new(registry),
+        accept_loss,
+    };
+    let http = http::Server::start(config.http_listen, faces)?;
+    lines::start(&config, &url, http.address(), say);
+    let store = join::open_store(&config, &url, &env, &metrics).await?;
+    let tasks = Tasks::new();
+    let at_risk = at_risk::Source::default();
+    let orders = tokio::sync::Mutex::new(orders);
+    let serving = watch::Sender::new(None);
+    let broker = Broker {
+        config,
+        given,
+        env,
+        tasks,
+        serving,
+        asked,
+        metrics,
+        status,
+        orders,
+        at_risk,
+        door,
+        http,
+    };
+    let ended = broker.live(folder, &store, began, say).await;
+    broker.tasks.abort().await;
+    ended
+}
+
+fn parse_bucket(text: &str) -> Result<BucketUrl, Error> {
+    text.parse().map_err(|error: <BucketUrl as FromStr>::Err| Error::Bucket(error.to_string()))
+}
+
+impl Broker {
+    async fn live(
+        &self,
+        mut folder: Folder,
+        store: &Store,
+        began: Duration,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Ended, Error> {
+        let joined = self.unless_asked(self.join(&folder, store)).await;
+        let Some(cluster) = joined.transpose()? else { return Ok(drain::unserved(&folder)) };
+        self.probe_while_away(store.clone());
+        let mut greeted = false;
+        loop {
+            let started = self.unless_asked(self.incarnate(&folder, store, &cluster)).await;
+            let Some(incarnation) = started.transpose()? else {
+                return Ok(drain::unserved(&folder));
+            };
+            self.status.serving();
+            if !greeted {
+                let took = self.env.clock.boot().saturating_sub(began);
+                lines::ready(&self.config, took, say);
+                greeted = true;
+            }
+            match incarnation.end(self).await {
+                incarnation::End::Asked => {
+                    let ended = self.drain(incarnation, &folder, &cluster).await;
+                    return Ok(ended);
+                }
+                incarnation::End::Superseded(reason) => {
+                    incarnation.abort(self).await;
+                    return Ok(Ended::Left { reason });
+                }
+                incarnation::End::Log(EndReason::Disk(reason)) => {
+                    tracing::error!(%reason, folder = %self.config.wal_dir.display(),
+                        "the write-ahead log's disk failed, nothing more is acknowledged");
+                    incarnation.abort(self).await;
+                    let Some(reopened) = self.reopen(folder, &reason).await? else {
+                        return Ok(Ended::Left { reason: drain::keep(&self.config.wal_dir) });
+                    };
+                    folder = reopened;
+                }
+                incarnation::End::Log(other) => {
+                    incarnation.abort(self).await;
+                    return Ok(Ended::Left { reason: format!("the log ended: {other:?}") });
+                }
+                incarnation::End::Upload(reason) => {
+                    incarnation.abort(self).await;
+                    return Ok(Ended::Left {
+                        reason: format!("{reason}; {}", drain::keep(&self.config.wal_dir)),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Waits until the disk takes writes again, then reads the folder anew (H12).
+    async fn reopen(&self, folder: Folder, reason: &str) -> Result<Option<Folder>, Error> {
+        drop(folder);
+        self.status.waiting(format!("the disk of the WAL folder failed: {reason}; waiting for it"));
+        let path = &self.config.wal_dir;
+        let opened = self.unless_asked(async {
+            loop {
+                clock::sleep(DISK_RETRY).await;
+                if !join::takes_writes(path, &self.env).await {
+                    continue;
+                }
+                match join::scan_folder(path, &self.env).await {
+                    Ok(folder) => return folder,
+                    Err(error) => tracing::warn!(%error, "the wal folder cannot be read yet"),
+                }
+            }
+        });
+        Ok(opened.await)
+    }
+
+    /// The outcome of `work`, or `None` when the operator wants an end first.
+    async fn unless_asked<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut asked = self.asked.clone();
+        tokio::select! {
+            biased;
+            _ = asked.wait_for(|asked| *asked != StopAsked::No) => None,
+            done = work => Some(done),
+        }
+    }
+
+    /// While the bucket is away nothing rolls, so nobody else would notice its return.
+    fn probe_while_away(&self, store: Store) {
+        const EVERY: Duration = Duration::from_secs(1);
+        self.tasks.spawn("probe", async move {
+            let mut away = store.subscribe_away();
+            while away.wait_for(Option::is_some).await.is_ok() {
+                clock::sleep(EVERY).await;
+                drop(store.get(&crate::store::path::cluster()).await);
+            }
+        });
+    }
+}

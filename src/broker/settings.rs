@@ -1,0 +1,60 @@
+//! From names and texts of Kafka's settings to the typed values parts run with.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Broker, Error};
+use crate::{
+    cluster::{
+        State,
+        configs::{BrokerConfig, Layers, TopicConfig, Values},
+    },
+    group,
+    log::upload::TopicConfigs,
+    types::BrokerId,
+};
+
+fn layers<'a>(
+    state: &'a State,
+    broker: BrokerId,
+    given: &'a Values,
+    none: &'a Values,
+) -> Layers<'a> {
+    let broker = state.broker_configs.get(&broker).unwrap_or(none);
+    Layers { broker, cluster: &state.cluster_configs, given }
+}
+
+/// Checks the Kafka settings given by flag or file.
+pub(super) fn given(values: &Values) -> Result<Values, Error> {
+    Ok(Layers::check_given(values)?)
+}
+
+impl Broker {
+    /// How a topic is configured, as the metadata says at the moment of asking.
+    pub(super) fn topic_configs(&self, broker: BrokerId) -> TopicConfigs {
+        let (given, none) = (self.given.clone(), Values::new());
+        Arc::new(move |state, topic| {
+            TopicConfig::resolve(&topic.configs, &layers(state, broker, &given, &none))
+        })
+    }
+
+    /// How groups are run.
+    pub(super) fn group_config(&self, state: &State, broker: BrokerId) -> group::Config {
+        let none = Values::new();
+        let config = BrokerConfig::resolve(&layers(state, broker, &self.given, &none));
+        let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        let count = |count: i32| usize::try_from(count).unwrap_or(0);
+        let defaults = group::Config::default();
+        let minutes = i64::from(config.offsets_retention_minutes);
+        group::Config {
+            initial_rebalance_delay: millis(config.group_initial_rebalance_delay_ms.into()),
+            min_session_timeout: millis(config.group_min_session_timeout_ms.into()),
+            max_session_timeout: millis(config.group_max_session_timeout_ms.into()),
+            max_members: count(config.group_max_size).min(defaults.max_members),
+            offsets_retention: millis(minutes.saturating_mul(60_000)),
+            offsets_retention_check: millis(config.offsets_retention_check_interval_ms),
+            offset_metadata_max_bytes: count(config.offset_metadata_max_bytes),
+            partitions: config.offsets_topic_num_partitions,
+            ..defaults
+        }
+    }
+}

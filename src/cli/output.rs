@@ -1,0 +1,13 @@
+//! Lines to a person: results on standard output, trouble on standard error.
+
+use std::io::Write;
+
+/// Prints a line of result. A closed pipe is the reader's choice, not our failure.
+pub(super) fn line(text: impl std::fmt::Display) {
+    drop(writeln!(std::io::stdout(), "{text}"));
+}
+
+/// Prints an error with its causes, the outermost first.
+pub(super) fn error(error: &anyhow::Error) {
+    drop(writeln!(std::io::stderr(), "error: {error:#}"));
+}
