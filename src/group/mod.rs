@@ -32,3 +32,6 @@ pub use words::{
 
 /// The topic that holds groups and offsets.
 pub const TOPIC: &str = "__consumer_offsets";
+
+#[cfg(test)]
+mod tests;

@@ -507,6 +507,3 @@ fn append_all(mut changes: Vec<Change>, effects: &mut Vec<Effect>) {
         changes = rest;
     }
 }
-
-#[cfg(test)]
-mod tests {}

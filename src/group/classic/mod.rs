@@ -9,8 +9,6 @@
 mod join;
 mod member;
 mod rebalance;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -366,3 +364,6 @@ impl Group {
         self.leader.as_ref() == Some(id)
     }
 }
+
+#[cfg(test)]
+mod tests;
