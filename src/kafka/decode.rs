@@ -48,11 +48,6 @@ impl Decoder {
         self.bytes
     }
 
-    /// Refuses bytes after the request.
-    pub(crate) fn end(self) -> Result<(), BadRequest> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(malformed("bytes after the request")) }
-    }
-
     pub(crate) fn uuid(&mut self) -> Result<Uuid, BadRequest> {
         let mut bytes = [0; 16];
         self.bytes.try_copy_to_slice(&mut bytes).map_err(|_| cut())?;

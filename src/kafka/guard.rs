@@ -26,11 +26,6 @@ impl Guarded {
         Self { bytes, reads: 0 }
     }
 
-    /// Bytes not yet read.
-    pub(crate) fn left(&self) -> usize {
-        self.bytes.len()
-    }
-
     fn count(&mut self, bytes: usize) -> Result<(), TryGetError> {
         self.reads += 1;
         if self.reads > MAX_READS {
@@ -123,6 +118,6 @@ mod tests {
         let mut guarded = Guarded::new(body);
         let request = MetadataRequest::decode(&mut guarded, 4).unwrap();
         assert_eq!(request.topics.unwrap().len(), 2);
-        assert_eq!(guarded.left(), 0);
+        assert!(guarded.bytes.is_empty());
     }
 }

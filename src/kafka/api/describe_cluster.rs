@@ -6,6 +6,7 @@ use proto_kafka::messages::{
     describe_cluster_response::DescribeClusterBroker,
 };
 
+use super::metadata::{CLUSTER_OPERATIONS, cluster_id};
 use crate::{
     cluster::State,
     kafka::{context::Context, error::Code},
@@ -16,10 +17,6 @@ use crate::{
 const BROKERS: i8 = 1;
 /// The endpoint type of controllers.
 const CONTROLLERS: i8 = 2;
-
-/// Operations on a cluster, as a bit field: without authorisation all of create, alter, describe,
-/// cluster action, describe configs, alter configs, idempotent write.
-const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 pub(super) async fn handle(
     context: &Context,
@@ -63,7 +60,7 @@ fn answer(
     let operations = request.include_cluster_authorized_operations;
     response
         .with_endpoint_type(BROKERS)
-        .with_cluster_id(state.cluster_id.to_string().into())
+        .with_cluster_id(cluster_id(state.cluster_id))
         .with_controller_id(controller.0.into())
         .with_brokers(described.collect())
         .with_cluster_authorized_operations(if operations { CLUSTER_OPERATIONS } else { i32::MIN })

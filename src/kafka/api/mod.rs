@@ -26,6 +26,7 @@ mod leader;
 mod list_config_resources;
 mod list_offsets;
 mod list_partition_reassignments;
+mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod refusal;
@@ -117,6 +118,7 @@ pub(super) static APIS: &[Api] = &[
     api!(Produce, 3..=13, Run::Pipelined(produce::begin)),
     api!(Fetch, 4..=18, Run::Alone(fetch::run)),
     api!(ListOffsets, 1..=11, alone!(list_offsets, list_offsets::CODEC)),
+    api!(Metadata, 0..=13, alone!(metadata)),
     api!(ApiVersions, 0..=versions::NEWEST, Run::AtOnce(api_versions)),
     api!(CreateTopics, 2..=7, alone!(create_topics)),
     api!(DeleteTopics, 1..=6, alone!(delete_topics)),
@@ -153,14 +155,9 @@ pub(super) fn find(key: ApiKey, version: i16) -> Result<&'static Api, BadRequest
     APIS.iter().find(serves).ok_or(not_served)
 }
 
-/// Decodes within bounds; bytes after the request are refused.
+/// Decodes within bounds. Bytes after the request are ignored, as Kafka does.
 pub(super) fn decode<R: Decodable>(body: Bytes, version: i16) -> Result<R, BadRequest> {
-    let mut body = Guarded::new(body);
-    let request = R::decode(&mut body, version)?;
-    if body.left() > 0 {
-        return Err(BadRequest::Malformed(format!("{} bytes too many", body.left())));
-    }
-    Ok(request)
+    Ok(R::decode(&mut Guarded::new(body), version)?)
 }
 
 /// Encodes a reply; one that its version cannot express is a defect here and ends the connection.

@@ -86,7 +86,6 @@ impl Request {
             decoder.string()?; // rack: every replica is here
         }
         decoder.skip_tags()?;
-        decoder.end()?;
         Ok(Self {
             max_wait_ms,
             min_bytes,

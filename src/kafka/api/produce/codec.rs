@@ -69,7 +69,6 @@ impl Request {
             Ok((topic, partitions))
         })?;
         decoder.skip_tags()?;
-        decoder.end()?;
         Ok(Self { transactional, acks, timeout_ms, topics })
     }
 }
