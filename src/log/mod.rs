@@ -22,6 +22,8 @@ pub mod retention;
 pub mod sweep;
 mod tail;
 pub mod upload;
+#[cfg(test)]
+mod world;
 
 use std::sync::Arc;
 

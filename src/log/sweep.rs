@@ -76,7 +76,17 @@ impl Sweep {
         uploader: &Uploader,
         settings: Settings,
     ) -> Self {
-        Self { cluster, store, env, ids: uploader.ids(), settings }
+        Self::over(cluster, store, env, uploader.ids(), settings)
+    }
+
+    pub(in crate::log) fn over(
+        cluster: Cluster,
+        store: Store,
+        env: Env,
+        ids: Ids,
+        settings: Settings,
+    ) -> Self {
+        Self { cluster, store, env, ids, settings }
     }
 
     /// Runs it until `tasks` stop.

@@ -189,3 +189,6 @@ impl Retention {
 fn told<T>(what: &impl std::fmt::Debug, step: Result<T, Error>) -> Option<T> {
     step.inspect_err(|error| warn!(?what, %error, "retention step failed, trying again later")).ok()
 }
+
+#[cfg(test)]
+mod tests;

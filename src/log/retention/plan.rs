@@ -150,7 +150,7 @@ mod tests {
             };
             let dead = (0..runs.len()).take_while(|at| dies(*at)).count();
             prop_assert_eq!(start, dead.checked_sub(1).map(|last| runs[last].end));
-            if let Some(limit) = bytes {
+            if let (Some(limit), None) = (bytes, time) {
                 let kept: u64 = runs[dead..].iter().map(|run| run.bytes).sum();
                 let total: u64 = runs.iter().map(|run| run.bytes).sum();
                 prop_assert!(kept >= limit.min(total), "size took what the limit covers");
