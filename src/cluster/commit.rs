@@ -15,7 +15,6 @@ use crate::types::MetadataIndex;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Attempt {
     index: MetadataIndex,
-    epoch: u64,
     commit_id: Uuid,
     /// When the first put began, on the boot clock.
     began: Duration,
@@ -96,17 +95,11 @@ impl Attempt {
     /// Begins with `Step::Put`.
     pub(super) fn new(
         index: MetadataIndex,
-        epoch: u64,
         commit_id: Uuid,
         began: Duration,
         safe_for: Duration,
     ) -> Self {
-        Self { index, epoch, commit_id, began, safe_for, asked: Asked::Put }
-    }
-
-    /// The epoch the entry was written in.
-    pub(super) fn epoch(&self) -> u64 {
-        self.epoch
+        Self { index, commit_id, began, safe_for, asked: Asked::Put }
     }
 
     /// The next step after `event`, at `now` on the boot clock.
@@ -155,7 +148,7 @@ mod tests {
 
     fn attempt() -> Attempt {
         let safe_for = Duration::from_secs(900);
-        Attempt::new(MetadataIndex(5), 2, Uuid::from_u128(1), NOW, safe_for)
+        Attempt::new(MetadataIndex(5), Uuid::from_u128(1), NOW, safe_for)
     }
 
     /// The step after the last of `events`.

@@ -115,8 +115,7 @@ impl Controller {
     async fn fate(&mut self, entry: &Entry, bytes: Bytes) -> Result<End, NotCommitted> {
         let key = path::log_entry(entry.index);
         let now = self.meta.env.clock.boot();
-        let mut attempt =
-            Attempt::new(entry.index, entry.epoch, entry.commit_id, now, self.config.safe_for());
+        let mut attempt = Attempt::new(entry.index, entry.commit_id, now, self.config.safe_for());
         let mut step = Step::Put;
         let mut pauses = 0;
         loop {

@@ -9,6 +9,7 @@ use futures::future::join_all;
 
 use super::{
     documents::FloorDocument,
+    entry::SealedEntry,
     error::ReadError,
     meta::{Held, Meta, damaged},
     state::State,
@@ -21,35 +22,49 @@ use crate::{
 /// Entries asked for at once. More than are there costs only absent answers.
 const WINDOW: u64 = 16;
 
-/// The newest state and the floor it was read over.
+/// Metadata as read so far: the state and what protects it.
 #[derive(Debug)]
-pub(super) struct Replayed {
+pub(super) struct Replay {
     pub(super) state: State,
     pub(super) floor: Option<Held<FloorDocument>>,
+    /// When the floor was asked for, on the boot clock.
+    began: Duration,
+    /// The first entry after the snapshot.
+    first: MetadataIndex,
 }
 
-/// Reads the whole metadata. `safe_for`: within this long no floor can pass what was read after
-/// it.
-pub(super) async fn replay(
-    meta: &Meta,
-    cluster: ClusterId,
-    safe_for: Duration,
-) -> Result<Replayed, ReadError> {
-    loop {
+impl Replay {
+    /// Reads the floor and the newest snapshot.
+    pub(super) async fn begin(meta: &Meta, cluster: ClusterId) -> Result<Self, ReadError> {
         let began = meta.env.clock.boot();
-        let mut floor = meta.floor(cluster).await?;
-        let mut state = starting_state(meta, cluster, floor.as_ref()).await?;
+        let floor = meta.floor(cluster).await?;
+        let state = starting_state(meta, cluster, floor.as_ref()).await?;
         let first = state.index.next();
-        catch_up(meta, &mut state).await?;
-        let took = meta.env.clock.boot().saturating_sub(began);
-        if took < safe_for || meta.refresh_floor(cluster, &mut floor).await? < first {
-            return Ok(Replayed { state, floor });
+        Ok(Self { state, floor, began, first })
+    }
+
+    /// Reads the entries after what is read already. An error takes nothing back.
+    pub(super) async fn go_on(&mut self, meta: &Meta) -> Result<(), ReadError> {
+        catch_up(meta, &mut self.state).await
+    }
+
+    /// Whether no floor passed the entries while they were read; else begin again. Within
+    /// `safe_for` none can have.
+    pub(super) async fn holds(
+        &mut self,
+        meta: &Meta,
+        safe_for: Duration,
+    ) -> Result<bool, ReadError> {
+        let took = meta.env.clock.boot().saturating_sub(self.began);
+        if took < safe_for {
+            return Ok(true);
         }
-        tracing::info!(took_ms = took.as_millis(), "the log's floor passed while reading it");
+        let floor = meta.refresh_floor(self.state.cluster_id, &mut self.floor).await?;
+        Ok(floor < self.first)
     }
 }
 
-/// Applies entries after `state` until there are no more.
+/// Applies entries after `state` until there are no more. An error takes nothing back.
 pub(super) async fn catch_up(meta: &Meta, state: &mut State) -> Result<(), ReadError> {
     loop {
         let first = state.index.0.saturating_add(1);
@@ -57,32 +72,36 @@ pub(super) async fn catch_up(meta: &Meta, state: &mut State) -> Result<(), ReadE
         let entries = join_all(window.clone().map(|index| meta.entry(index))).await;
         let mut missing = None;
         for (index, entry) in window.zip(entries) {
-            let entry = match (entry?, missing) {
-                (None, _) => {
-                    missing = missing.or(Some(index));
-                    continue;
-                }
-                (Some(_), Some(hole)) => {
+            match (entry, missing) {
+                (Ok(Some(entry)), None) => apply(state, &entry)?,
+                (Ok(None), None) => missing = Some(index),
+                (Err(error), None) => return Err(error),
+                (Ok(Some(_)), Some(hole)) => {
                     // Asked at the same time, so it may have been written between the answers.
                     if meta.entry(hole).await?.is_none() {
                         return Err(damaged(&path::log_entry(hole), "it is missing in the log"));
                     }
+                    missing = None;
                     break;
                 }
-                (Some(entry), None) => entry,
-            };
-            let results =
-                state.apply(&entry).map_err(|corrupt| damaged(&path::log_entry(index), corrupt))?;
-            let refused = results.iter().filter(|result| result.is_err()).count();
-            if refused > 0 {
-                tracing::warn!(%index, refused, "entry holds records that do not hold");
+                (Ok(None) | Err(_), Some(_)) => {}
             }
-            missing = None;
         }
-        if missing.is_some_and(|missing| missing == state.index.next()) {
+        if missing.is_some() {
             return Ok(());
         }
     }
+}
+
+fn apply(state: &mut State, entry: &SealedEntry) -> Result<(), ReadError> {
+    let index = entry.entry.index;
+    let results =
+        state.apply(entry).map_err(|corrupt| damaged(&path::log_entry(index), corrupt))?;
+    let refused = results.iter().filter(|result| result.is_err()).count();
+    if refused > 0 {
+        tracing::warn!(%index, refused, "entry has proposals that do not hold");
+    }
+    Ok(())
 }
 
 /// The newest snapshot that can be used, or the beginning.

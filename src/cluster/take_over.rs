@@ -19,7 +19,7 @@ use super::{
     lease::{Verdict, Watch},
     meta::{Held, Meta},
     record::Record,
-    replay::{self, Replayed},
+    replay::{self, Replay},
     state::State,
     trim::{Feed, Keeper},
 };
@@ -108,7 +108,7 @@ impl Starter {
     ) -> Result<Option<(Controller, Option<AtRisk>)>, TakeOverError> {
         let previous = self.free_lease(cluster).await?;
         (self.parts.phase)(Phase::Replaying);
-        let Replayed { state, floor } = self.replay(cluster).await?;
+        let Replay { state, floor, .. } = self.replay(cluster).await?;
         let before = previous.as_ref().map_or(0, |lease| lease.document.epoch);
         let epoch = before.max(state.epoch).saturating_add(1);
         let Some(lease) = self.take_lease(cluster, previous.as_ref(), epoch).await? else {
@@ -169,12 +169,24 @@ impl Starter {
         }
     }
 
-    async fn replay(&self, cluster: ClusterId) -> Result<Replayed, TakeOverError> {
+    /// The newest metadata.
+    async fn replay(&self, cluster: ClusterId) -> Result<Replay, TakeOverError> {
+        let safe_for = self.parts.config.safe_for();
         let mut patience = Patience::default();
         loop {
-            let safe_for = self.parts.config.safe_for();
-            match replay::replay(&self.meta, cluster, safe_for).await {
-                Ok(replayed) => return Ok(replayed),
+            let mut replay = match Replay::begin(&self.meta, cluster).await {
+                Ok(begun) => begun,
+                Err(error) => {
+                    self.bear(error, &mut patience).await?;
+                    continue;
+                }
+            };
+            while let Err(error) = replay.go_on(&self.meta).await {
+                self.bear(error, &mut patience).await?;
+            }
+            match replay.holds(&self.meta, safe_for).await {
+                Ok(true) => return Ok(replay),
+                Ok(false) => tracing::info!("the log's floor passed while it was read"),
                 Err(error) => self.bear(error, &mut patience).await?,
             }
         }

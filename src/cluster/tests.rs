@@ -2,4 +2,5 @@
 
 mod codec;
 
+mod controller;
 mod state;

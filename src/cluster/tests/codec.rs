@@ -28,7 +28,7 @@ fn entry() -> Entry {
 }
 
 const GOLDEN: &str = concat!(
-    "4ecdbc0ec0fa21e7531735fdf5a05b2a85ea75f5a2a1e70a02d6f2dbe40ecf85\n",
+    "984b3ae4ea5b6386829143de0f1e9e005555b06000aaa8df1c6ad1c20495e589\n",
     r#"{"format":1,"cluster_id":"00000000-0000-0000-0000-000000000001","index":1,"epoch":1,"#,
     r#""commit_id":"00000000-0000-0000-0000-000000000003","#,
     r#""prev_hash":"0000000000000000000000000000000000000000000000000000000000000000","#,

@@ -12,8 +12,8 @@ use crate::{
         Rejection, SealedEntry, SegmentStatus, State, snapshot,
     },
     types::{
-        BrokerId, Incarnation, LeaderEpoch, MetadataIndex, Millis, ObjectId, Offset, PartitionId,
-        SegmentId, StorageId, TopicId,
+        BrokerId, Incarnation, LeaderEpoch, Millis, ObjectId, Offset, PartitionId, SegmentId,
+        StorageId, TopicId,
     },
 };
 
@@ -591,12 +591,13 @@ fn a_disk_keeps_its_broker_id() {
 
 #[test]
 fn a_drained_incarnation_may_do_nothing_and_has_nothing() {
-    let (mut world, incarnation, _) = lone();
+    let (mut world, incarnation, partition) = lone();
     assert!(world.commit(vec![Record::Drained { incarnation }]).is_err(), "a segment is open");
     world.commit(uploaded(incarnation, 0, vec![])).unwrap();
     world.commit(vec![Record::Drained { incarnation }]).unwrap();
     assert_eq!(world.commit(vec![opened(incarnation, 1)]), Err(Rejection::Fenced(incarnation)));
     world.commit(vec![register(1, 1)]).unwrap();
     world.commit(recovered(incarnation, &[], vec![])).unwrap();
-    assert_eq!(world.state.index, MetadataIndex(10));
+    assert_eq!(world.state.partition(partition).unwrap().leader_epoch, LeaderEpoch(1));
+    world.check();
 }
