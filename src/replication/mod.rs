@@ -6,10 +6,15 @@
 //! Invariants: a commit answers Ok only when every member has synced the entry; after the first
 //! disk error nothing is committed any more; order of `append` calls is the order in the log.
 
+#[cfg(test)]
+mod cluster_test;
 mod commit;
 mod error;
+mod member;
 mod metrics;
 mod recover;
+mod recovery;
+mod writer;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -67,7 +67,7 @@ pub struct Member {
 }
 
 /// A segment that the metadata log has opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OpenSegment {
     /// Its name.
     pub id: SegmentId,
