@@ -1,6 +1,6 @@
 //! What the log answers when it cannot do what was asked, by what the caller does next.
 
-use crate::types::Incarnation;
+use crate::types::{Incarnation, SegmentId};
 
 /// The log could not start.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,9 @@ pub enum Error {
     /// The folder does not know this incarnation: register it there first.
     #[error("incarnation {0} is not registered in the WAL folder")]
     NotRegistered(Incarnation),
+    /// Only this disk's own segments with one member can be written yet.
+    #[error("segment {0} has other members than this disk alone")]
+    Ensemble(SegmentId),
 }
 
 /// A batch was not appended.

@@ -1,11 +1,19 @@
 //! Recovery of a former incarnation's segments from this broker's own folder.
+//!
+//! Owns: answering `recovery` with what the folder holds. Does not own: the other members, upload.
+//! Invariant: the segments are durably fenced before anything is read from them (H5, H6).
+
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    types::SegmentId,
-    wal::{self, Folder, OpenSegment},
+    types::{SegmentId, StorageId},
+    wal::{self, Folder, FoundSegment, OpenSegment},
 };
 
-use super::EntryReader;
+use super::{
+    EntryReader,
+    recovery::{Answer, Effect, Event, Recovery, Report},
+};
 
 /// The decided ends of a former incarnation's segments.
 #[derive(Debug)]
@@ -22,7 +30,7 @@ pub struct RecoveredSegment {
     pub id: SegmentId,
     /// Its nonce.
     pub nonce: u64,
-    /// Its final length in entries, the header among them; 0 when it was never used.
+    /// Its final length in entries, the header among them; 0 when nothing in it counts.
     pub entries: u64,
 }
 
@@ -49,10 +57,14 @@ impl Recovered {
     /// The entries of a segment, cut at its decided end. Blocking.
     ///
     /// # Errors
-    /// `Gone` when it was trimmed.
-    pub fn read(&self, _id: SegmentId) -> Result<EntryReader, wal::Error> {
-        let _ = &self.folder;
-        unimplemented!()
+    /// `Gone` when it has no entries or was trimmed.
+    pub fn read(&self, id: SegmentId) -> Result<EntryReader, wal::Error> {
+        let segment = self.segments.iter().find(|segment| segment.id == id);
+        let entries = segment.map_or(0, |segment| segment.entries);
+        if entries == 0 {
+            return Err(wal::Error::Gone(id));
+        }
+        EntryReader::new(&self.folder, id, entries, None)
     }
 }
 
@@ -62,6 +74,88 @@ impl Recovered {
 ///
 /// # Errors
 /// Nothing was decided then.
-pub fn recover(_folder: &Folder, _segments: &[OpenSegment]) -> Result<Recovered, Unrecoverable> {
-    unimplemented!()
+pub fn recover(folder: &Folder, segments: &[OpenSegment]) -> Result<Recovered, Unrecoverable> {
+    let ids: Vec<_> = segments.iter().map(|open| open.id).collect();
+    folder.fence(&ids)?;
+    let found = folder.examine(&ids)?;
+    let found: BTreeMap<_, _> = found.into_iter().map(|found| (found.id, found)).collect();
+    let me = folder.identity().storage;
+    let mut core = Recovery::new(segments);
+    let mut events = VecDeque::from([Event::Start]);
+    let mut outcome = None;
+    while let Some(event) = events.pop_front() {
+        let mut effects = Vec::new();
+        core.apply(event, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Ask { segment, member } => {
+                    let open = segments.iter().find(|open| open.id == segment);
+                    let answer = answer(folder, open, found.get(&segment), member == me);
+                    events.push_back(Event::Answered { segment, member, answer });
+                }
+                Effect::Decided(decisions) => outcome = Some(decisions),
+                Effect::Diverged { segment } => return Err(Unrecoverable::Diverged(segment)),
+                // One member's answers are never compared; what is blocked is named below.
+                Effect::AskCrc { .. } | Effect::Blocked { .. } => {}
+            }
+        }
+    }
+    let decisions = outcome.ok_or_else(|| unrecoverable(folder, segments, &found, me))?;
+    let recovered = decisions.iter().zip(sorted(segments)).map(|(decision, open)| {
+        RecoveredSegment { id: open.id, nonce: open.nonce, entries: decision.entries }
+    });
+    Ok(Recovered { segments: recovered.collect(), folder: folder.clone() })
+}
+
+fn sorted(segments: &[OpenSegment]) -> Vec<&OpenSegment> {
+    let mut sorted: Vec<_> = segments.iter().collect();
+    sorted.sort_unstable_by_key(|open| open.id);
+    sorted
+}
+
+fn answer(
+    folder: &Folder,
+    open: Option<&OpenSegment>,
+    found: Option<&FoundSegment>,
+    me: bool,
+) -> Answer {
+    let Some(open) = open.filter(|_| me) else { return Answer::Unreachable };
+    Answer::Report(match found {
+        Some(found) => Report {
+            entries: found.entries,
+            crc: found.crc,
+            previous: found.previous,
+            suspect: found.suspect || found.nonce != open.nonce,
+        },
+        // A spare that was opened in the metadata and never got a file here.
+        None => {
+            Report { entries: 0, crc: 0, previous: None, suspect: folder.must_have_held(open.id) }
+        }
+    })
+}
+
+fn unrecoverable(
+    folder: &Folder,
+    segments: &[OpenSegment],
+    found: &BTreeMap<SegmentId, FoundSegment>,
+    me: StorageId,
+) -> Unrecoverable {
+    let (mut missing, mut suspect) = (Vec::new(), Vec::new());
+    for open in sorted(segments) {
+        let mine = open.ensemble.iter().any(|member| member.storage == me);
+        match found.get(&open.id) {
+            Some(found) if found.missing => missing.push(open.id),
+            Some(found) if found.suspect => {
+                let torn = || "its end is torn".to_owned();
+                suspect.push((open.id, found.damage.clone().unwrap_or_else(torn)));
+            }
+            Some(found) if found.nonce != open.nonce => {
+                suspect.push((open.id, "its files are another segment's".to_owned()));
+            }
+            Some(_) => {}
+            None if !mine || folder.must_have_held(open.id) => missing.push(open.id),
+            None => {}
+        }
+    }
+    Unrecoverable::Missing { missing, suspect }
 }

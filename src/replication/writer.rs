@@ -199,6 +199,10 @@ impl<P: Clone> Writer<P> {
     /// One step towards rest; false when there is nothing to do.
     fn settle(&mut self, effects: &mut Vec<Effect<P>>) -> bool {
         let Some(active) = &mut self.active else {
+            if self.draining && self.backlog.is_empty() {
+                self.close_all(effects);
+                return false;
+            }
             return self.open_next(VecDeque::new(), effects);
         };
         let committed = active.lac == active.sent;

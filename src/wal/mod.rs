@@ -24,6 +24,8 @@ pub use format::{Entry, EntryBatch, Member, OpenSegment, Previous, WalPosition};
 pub use found::FoundSegment;
 pub use ledger::Identity;
 
+#[cfg(test)]
+pub(crate) use format::decode_batches;
 pub(crate) use format::{BATCH_PREFIX_BYTES, SegmentHeader, put_batch_prefix};
-pub(crate) use reader::{RawEntry, Reader};
+pub(crate) use reader::Reader;
 pub(crate) use writer::{Writer, Written, entry_bytes};

@@ -67,9 +67,14 @@ impl Writer {
         Ok(())
     }
 
-    /// How many files it has.
-    pub(crate) fn parts(&self) -> usize {
-        self.files.len()
+    /// Seeds its chain.
+    pub(crate) fn nonce(&self) -> u64 {
+        self.nonce
+    }
+
+    /// Whether a file waits behind the current one.
+    pub(crate) fn has_next_part(&self) -> bool {
+        self.files.len() > self.part + 1
     }
 
     /// Bytes left in the current file and in those after it.

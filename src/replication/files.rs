@@ -1,0 +1,112 @@
+//! The files thread: WAL files are made, filled and given back off the write path.
+//!
+//! Invariant: without room on the disk it keeps trying; any other error ends the log (H12).
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    types::SegmentId,
+    wal::{Error, OpenSegment},
+};
+
+use super::shared::{Shared, State};
+
+const RETRY: Duration = Duration::from_millis(500);
+
+enum Job {
+    Trim(SegmentId),
+    Spare(OpenSegment),
+    Part(SegmentId, u64),
+    Prepare,
+}
+
+/// Works until the log ends or nobody holds it.
+pub(super) fn run(shared: &Arc<Shared>) {
+    // A prepared file is a luxury: one failed try is enough until a file was given back.
+    let mut prepared = false;
+    while let Some(job) = next(shared, prepared) {
+        match done(shared, &job) {
+            Ok(()) => prepared = matches!(job, Job::Prepare),
+            Err(Error::NoRoom) if matches!(job, Job::Prepare) => prepared = true,
+            Err(Error::NoRoom) => wait_for_room(shared),
+            Err(error) => {
+                let why = error.to_string();
+                shared.ask(|asked| asked.failed = Some(why));
+                return;
+            }
+        }
+    }
+}
+
+fn next(shared: &Shared, prepared: bool) -> Option<Job> {
+    let mut state = shared.state();
+    loop {
+        if state.asked.gone || (state.end.is_some() && state.files.trims.is_empty()) {
+            return None;
+        }
+        if let Some(segment) = state.files.trims.pop_front() {
+            return Some(Job::Trim(segment));
+        }
+        if state.end.is_none() {
+            if let Some((segment, nonce)) = state.files.wanted_part {
+                return Some(Job::Part(segment, nonce));
+            }
+            if let Some(open) = state.files.raw.front() {
+                return Some(Job::Spare(open.clone()));
+            }
+            // An idle broker writes nothing.
+            if !prepared && state.oldest().is_some() {
+                return Some(Job::Prepare);
+            }
+        }
+        state = shared.files.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+    }
+}
+
+fn done(shared: &Arc<Shared>, job: &Job) -> Result<(), Error> {
+    let bytes = shared.config.roll_bytes;
+    match job {
+        Job::Trim(segment) => shared.folder.trim(*segment)?,
+        Job::Prepare => {
+            let enough = || busy(&shared.state());
+            shared.folder.prepare(bytes, enough)?;
+        }
+        Job::Spare(open) => {
+            let writer = shared.folder.create(open, bytes)?;
+            let mut state = shared.state();
+            state.files.full = false;
+            // Given up meanwhile by a drain.
+            if state.files.raw.front() != Some(open) {
+                state.files.trims.push_back(open.id);
+                return Ok(());
+            }
+            state.files.raw.pop_front();
+            state.files.ready.push_back((open.clone(), writer));
+        }
+        Job::Part(segment, nonce) => {
+            let file = shared.folder.add_part(*segment, *nonce, bytes)?;
+            let mut state = shared.state();
+            state.files.wanted_part = None;
+            state.files.ready_part = Some((*segment, file));
+            state.files.full = false;
+        }
+    }
+    shared.work.notify_one();
+    Ok(())
+}
+
+fn busy(state: &State) -> bool {
+    let files = &state.files;
+    let wanted = files.wanted_part.is_some() || !files.raw.is_empty() || !files.trims.is_empty();
+    wanted || state.asked.gone || state.end.is_some()
+}
+
+fn wait_for_room(shared: &Shared) {
+    let mut state = shared.state();
+    if !state.files.full {
+        state.files.full = true;
+        tracing::warn!(folder = %shared.folder.path().display(), "no room for another wal file");
+    }
+    let waited = shared.files.wait_timeout(state, RETRY);
+    drop(waited.unwrap_or_else(|poisoned| poisoned.into_inner()));
+}
