@@ -35,6 +35,7 @@ pub const BROKER: &[Definition] = &[
         .doc(FOR_TOPICS),
     Definition::new("compression.zstd.level", Int, "3")
         .rule(Between(-131_072, 22))
+        .acts()
         .dynamic()
         .doc(FOR_TOPICS),
     Definition::new("connections.max.idle.ms", Long, "600000")
@@ -173,7 +174,11 @@ pub const BROKER: &[Definition] = &[
         .acts()
         .dynamic()
         .doc(FOR_TOPICS),
-    Definition::new("min.insync.replicas", Int, "1").rule(AtLeast(1)).dynamic().doc(FOR_TOPICS),
+    Definition::new("min.insync.replicas", Int, "1")
+        .rule(AtLeast(1))
+        .acts()
+        .dynamic()
+        .doc(FOR_TOPICS),
     Definition::unset("node.id", Int).doc("Id of this broker."),
     Definition::new("num.io.threads", Int, "8")
         .rule(AtLeast(1))

@@ -90,21 +90,25 @@ impl<'a> Layers<'a> {
     /// Every place a topic configuration has a value, strongest first; never empty.
     #[must_use]
     pub fn topic_settings(&self, topic: &Values, definition: &'static Definition) -> Vec<Setting> {
-        let own = found(topic, definition, Source::Topic);
-        let mut settings: Vec<Setting> = own.into_iter().collect();
+        self.topic_places(topic, definition).collect()
+    }
+
+    fn topic_places(
+        &self,
+        topic: &Values,
+        definition: &'static Definition,
+    ) -> impl Iterator<Item = Setting> {
         let synonyms = || {
             let defined = |synonym: &super::Synonym| broker_definition(synonym.name);
             definition.synonyms.iter().filter_map(defined)
         };
-        for (values, source) in self.strongest_first() {
-            settings.extend(synonyms().filter_map(|synonym| found(values, synonym, source)));
-        }
+        let set = self.strongest_first().into_iter().flat_map(move |(values, source)| {
+            synonyms().filter_map(move |synonym| found(values, synonym, source))
+        });
+        let unsynonymous = definition.synonyms.is_empty().then_some(definition);
         let with_default = synonyms().filter(|synonym| synonym.default.is_some());
-        settings.extend(with_default.map(default_of));
-        if settings.is_empty() {
-            settings.push(default_of(definition));
-        }
-        settings
+        let defaults = with_default.chain(unsynonymous).map(default_of);
+        found(topic, definition, Source::Topic).into_iter().chain(set).chain(defaults)
     }
 
     /// The value of a topic configuration in its own unit, and its source.
@@ -114,7 +118,7 @@ impl<'a> Layers<'a> {
         topic: &Values,
         definition: &'static Definition,
     ) -> (Option<String>, Source) {
-        let Some(first) = self.topic_settings(topic, definition).into_iter().next() else {
+        let Some(first) = self.topic_places(topic, definition).next() else {
             return (definition.default.map(str::to_owned), Source::Default);
         };
         let scale = definition

@@ -26,13 +26,18 @@ pub use topic_table::TOPIC;
 /// The topic configuration called `name`.
 #[must_use]
 pub fn topic_definition(name: &str) -> Option<&'static Definition> {
-    TOPIC.iter().find(|definition| definition.name == name)
+    named(TOPIC, name)
 }
 
 /// The broker configuration called `name`.
 #[must_use]
 pub fn broker_definition(name: &str) -> Option<&'static Definition> {
-    BROKER.iter().find(|definition| definition.name == name)
+    named(BROKER, name)
+}
+
+fn named(table: &'static [Definition], name: &str) -> Option<&'static Definition> {
+    let index = table.binary_search_by(|definition| definition.name.cmp(name)).ok()?;
+    table.get(index)
 }
 
 #[cfg(test)]

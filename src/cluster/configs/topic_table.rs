@@ -29,12 +29,13 @@ pub const TOPIC: &[Definition] = &[
         .doc("Whether old records go by time and size (delete), by key (compact), or both."),
     Definition::new("compression.gzip.level", Int, "-1")
         .rule(GzipLevel)
+        .acts()
         .from(&[same("compression.gzip.level")])
-        .doc("Level for gzip. Recompression uses one level whatever is set here."),
+        .doc("Level used when compression.type is gzip."),
     Definition::new("compression.lz4.level", Int, "9")
         .rule(Between(1, 17))
         .from(&[same("compression.lz4.level")])
-        .doc("Level for lz4. Recompression uses one level whatever is set here."),
+        .doc("Level for lz4. The codec used here has one level only."),
     Definition::new("compression.type", String, "producer")
         .rule(OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]))
         .acts()
@@ -42,8 +43,9 @@ pub const TOPIC: &[Definition] = &[
         .doc("Codec batches are stored in; producer keeps what the producer chose."),
     Definition::new("compression.zstd.level", Int, "3")
         .rule(Between(-131_072, 22))
+        .acts()
         .from(&[same("compression.zstd.level")])
-        .doc("Level for zstd. Recompression uses one level whatever is set here."),
+        .doc("Level used when compression.type is zstd."),
     Definition::new("delete.retention.ms", Long, "86400000")
         .rule(AtLeast(0))
         .from(&[same("log.cleaner.delete.retention.ms")])
@@ -114,8 +116,9 @@ pub const TOPIC: &[Definition] = &[
         .doc("Shortest time a record stays uncompacted."),
     Definition::new("min.insync.replicas", Int, "1")
         .rule(AtLeast(1))
+        .acts()
         .from(&[same("min.insync.replicas")])
-        .doc("Copies an acks=all write needs. Every member of the ensemble syncs every write."),
+        .doc("Copies an acks=all write needs; with more than there can be it is refused."),
     Definition::new("preallocate", Boolean, "false")
         .from(&[same("log.preallocate")])
         .doc("Whether log files are preallocated. WAL files always are."),
