@@ -11,26 +11,38 @@ mod alter;
 mod alter_configs;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
+mod find_coordinator;
+mod group;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
 mod leader;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod refusal;
 mod resources;
+mod sync_group;
 #[cfg(test)]
 mod testing;
 mod topics;
@@ -119,6 +131,15 @@ pub(super) static APIS: &[Api] = &[
     api!(Fetch, 4..=18, Run::Alone(fetch::run)),
     api!(ListOffsets, 1..=11, alone!(list_offsets, list_offsets::CODEC)),
     api!(Metadata, 0..=13, alone!(metadata)),
+    api!(OffsetCommit, 2..=9, alone!(offset_commit)),
+    api!(OffsetFetch, 1..=9, alone!(offset_fetch)),
+    api!(FindCoordinator, 0..=6, alone!(find_coordinator)),
+    api!(JoinGroup, 0..=9, alone!(join_group)),
+    api!(Heartbeat, 0..=4, alone!(heartbeat)),
+    api!(LeaveGroup, 0..=5, alone!(leave_group)),
+    api!(SyncGroup, 0..=5, alone!(sync_group)),
+    api!(DescribeGroups, 0..=6, alone!(describe_groups)),
+    api!(ListGroups, 0..=5, alone!(list_groups)),
     api!(ApiVersions, 0..=versions::NEWEST, Run::AtOnce(api_versions)),
     api!(CreateTopics, 2..=7, alone!(create_topics)),
     api!(DeleteTopics, 1..=6, alone!(delete_topics)),
@@ -129,9 +150,11 @@ pub(super) static APIS: &[Api] = &[
     api!(AlterConfigs, 0..=2, alone!(alter_configs)),
     api!(DescribeLogDirs, 1..=4, alone!(describe_log_dirs)),
     api!(CreatePartitions, 0..=3, alone!(create_partitions)),
+    api!(DeleteGroups, 0..=2, alone!(delete_groups)),
     api!(ElectLeaders, 0..=2, alone!(elect_leaders)),
     api!(IncrementalAlterConfigs, 0..=1, alone!(incremental_alter_configs)),
     api!(ListPartitionReassignments, 0..=0, alone!(list_partition_reassignments)),
+    api!(OffsetDelete, 0..=0, alone!(offset_delete)),
     api!(DescribeClientQuotas, 0..=1, alone!(describe_client_quotas)),
     api!(DescribeCluster, 0..=2, alone!(describe_cluster)),
     api!(ListConfigResources, 0..=1, alone!(list_config_resources)),

@@ -1,0 +1,114 @@
+//! FindCoordinator (10), versions 0 to 6: one key in `key` up to 3, several in `coordinator_keys`
+//! from 4 on, where the top level says nothing. Key types (1): 0 group, 1 transaction, 2 share.
+//!
+//! The offsets topic is created here, on first use.
+
+use proto_kafka::messages::{
+    BrokerId as WireBrokerId, FindCoordinatorRequest, FindCoordinatorResponse,
+    find_coordinator_response::Coordinator,
+};
+
+use super::group::text;
+use crate::{
+    group::GroupId,
+    kafka::{
+        context::{Context, Serving},
+        error::{Code, Coded, NO_TRANSACTIONS, NO_TRANSACTIONS_TEXT},
+    },
+};
+
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+
+/// A coordinator's address, or the code and text a client gets instead.
+type Found = Result<(i32, String, i32), (Code, Option<&'static str>)>;
+
+pub(super) async fn handle(
+    context: &Context,
+    version: i16,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    if version < 4 {
+        return one(find(&context.serving, request.key_type, &request.key).await);
+    }
+    let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
+    for key in request.coordinator_keys {
+        let found = find(&context.serving, request.key_type, &key).await;
+        coordinators.push(of_many(found).with_key(key));
+    }
+    FindCoordinatorResponse::default().with_error_message(None).with_coordinators(coordinators)
+}
+
+async fn find(serving: &Serving, key_type: i8, key: &str) -> Found {
+    match key_type {
+        GROUP => {}
+        TRANSACTION => return Err((NO_TRANSACTIONS, Some(NO_TRANSACTIONS_TEXT))),
+        _ => return Err((Code::InvalidRequest, None)),
+    }
+    let leader = serving.groups.find_coordinator(&GroupId::from(key)).await;
+    let leader = leader.map_err(|error| (error.code(), None))?;
+    let address = serving.cluster.with(|state| {
+        state.living_broker(leader)?;
+        let broker = state.brokers.get(&leader)?;
+        Some((leader.0, broker.host.clone(), i32::from(broker.port)))
+    });
+    address.ok_or((Code::CoordinatorNotAvailable, None))
+}
+
+fn one(found: Found) -> FindCoordinatorResponse {
+    let response = FindCoordinatorResponse::default().with_error_message(None);
+    match found {
+        Ok((id, host, port)) => {
+            response.with_node_id(WireBrokerId(id)).with_host(text(&host)).with_port(port)
+        }
+        Err((code, why)) => response
+            .with_error_code(code.code())
+            .with_error_message(why.map(text))
+            .with_node_id(WireBrokerId(-1))
+            .with_port(-1),
+    }
+}
+
+fn of_many(found: Found) -> Coordinator {
+    let coordinator = Coordinator::default().with_error_message(None);
+    match found {
+        Ok((id, host, port)) => {
+            coordinator.with_node_id(WireBrokerId(id)).with_host(text(&host)).with_port(port)
+        }
+        Err((code, why)) => coordinator
+            .with_error_code(code.code())
+            .with_error_message(why.map(text))
+            .with_node_id(WireBrokerId(-1))
+            .with_port(-1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::api::testing::received;
+
+    #[test]
+    fn a_coordinator_is_told_in_every_version() {
+        let found = || Ok((3, "host".to_owned(), 9092));
+        for version in 0..4 {
+            let answer = received(&one(found()), version);
+            assert_eq!((answer.node_id.0, answer.port, answer.error_code), (3, 9092, 0));
+            assert!(version < 1 || answer.error_message.is_none());
+        }
+        for version in 4..=6 {
+            let many = FindCoordinatorResponse::default()
+                .with_error_message(None)
+                .with_coordinators(vec![of_many(found()).with_key("g".into())]);
+            let answer = received(&many, version);
+            assert_eq!(answer.coordinators[0].key.as_str(), "g");
+            assert_eq!(answer.coordinators[0].host.as_str(), "host");
+        }
+    }
+
+    #[test]
+    fn without_a_coordinator_there_is_no_address() {
+        let answer = received(&one(Err((Code::CoordinatorNotAvailable, None))), 2);
+        assert_eq!((answer.error_code, answer.node_id.0, answer.port), (15, -1, -1));
+    }
+}
