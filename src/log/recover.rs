@@ -86,7 +86,7 @@ pub enum Error {
 /// As `Error` says; to be repeated.
 pub async fn recover(parts: &Parts, accept_loss: bool) -> Result<Report, Error> {
     let started = parts.env.clock.boot();
-    let ids = Ids::default();
+    let ids = parts.cluster.with(|state| Ids::of(state, parts.incarnation));
     let mut report = Report::default();
     while let Some(former) = parts.cluster.with(|state| next(state, parts.incarnation)) {
         let (entries, bytes) = parts.recover_one(&former, &ids, accept_loss).await?;

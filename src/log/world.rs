@@ -19,7 +19,7 @@ use crate::{
     env::{Env, clock::Clock, sim::SimClock, task::Tasks},
     metrics::Registry,
     record::{BatchBuilder, BatchView, Compression},
-    store::{Key, Store, path},
+    store::{Faulty, Key, Memory, Store, path},
     types::{
         BrokerId, ByteCount, Incarnation, LeaderEpoch, Millis, Offset, PartitionId, ProducerEpoch,
         ProducerId, SegmentId, StorageId, TopicId,
@@ -32,6 +32,7 @@ const STORAGE: StorageId = StorageId(Uuid::from_u128(1));
 pub(super) struct World {
     pub(super) cluster: Cluster,
     pub(super) store: Store,
+    pub(super) faults: Faulty,
     pub(super) objects: Objects,
     pub(super) incarnation: Incarnation,
     pub(super) ids: Ids,
@@ -48,7 +49,8 @@ pub(super) struct World {
 impl World {
     pub(super) async fn new() -> Self {
         let real = Env::real();
-        let store = Store::in_memory(&real);
+        let faults = Faulty::new(Arc::new(Memory::new(Arc::clone(&real.clock))));
+        let store = Store::over(Arc::new(faults.clone()), &real);
         let tasks = Tasks::new();
         let cluster = Cluster::take_over(cluster::Parts {
             store: store.clone(),
@@ -93,6 +95,7 @@ impl World {
         Self {
             cluster,
             store,
+            faults,
             objects,
             incarnation,
             ids,

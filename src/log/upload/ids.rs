@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::types::ObjectId;
+use crate::{
+    cluster::State,
+    types::{Incarnation, ObjectId},
+};
 
 /// Reserved ids; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,14 @@ struct Inner {
 }
 
 impl Ids {
+    /// What `incarnation` has reserved and not published, nothing of it in use yet.
+    pub(in crate::log) fn of(state: &State, incarnation: Incarnation) -> Self {
+        let ids = Self::default();
+        let reserved = state.living(incarnation).map(|own| own.reserved.clone());
+        reserved.into_iter().flatten().for_each(|range| ids.add(range));
+        ids
+    }
+
     /// More ids, reserved by a metadata record.
     pub(in crate::log) fn add(&self, reserved: Range<ObjectId>) {
         self.lock().unspent.push_back(reserved);

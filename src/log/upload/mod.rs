@@ -20,7 +20,7 @@ use futures::{
     future::{self, BoxFuture, FutureExt},
     stream::FuturesOrdered,
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
 pub use error::Error;
@@ -97,8 +97,8 @@ impl Uploader {
     #[must_use]
     pub fn start(parts: Parts, tasks: &Tasks) -> Self {
         let (tell, ended) = watch::channel(None);
-        let ids = Ids::default();
-        let task = Task::new(parts, ids.clone());
+        let ids = parts.cluster.with(|state| Ids::of(state, parts.incarnation));
+        let task = Task::new(parts, ids.clone(), tasks.clone());
         let stopping = tasks.stopping();
         tasks.spawn("upload", async move {
             tokio::select! {
@@ -135,6 +135,7 @@ struct Task {
     incarnation: Incarnation,
     bucket: put::Bucket,
     packer: Packer,
+    tasks: Tasks,
     metrics: Metrics,
 }
 
@@ -145,7 +146,7 @@ struct Uploaded {
 }
 
 impl Task {
-    fn new(parts: Parts, ids: Ids) -> Self {
+    fn new(parts: Parts, ids: Ids, tasks: Tasks) -> Self {
         let Parts { cluster, replication, store, objects, env, incarnation, .. } = parts;
         let bucket = put::Bucket { store, env: env.clone(), incarnation };
         let packer = Packer {
@@ -159,7 +160,7 @@ impl Task {
             folded: BTreeMap::new(),
         };
         let metrics = parts.metrics;
-        Self { cluster, replication, env, incarnation, bucket, packer, metrics }
+        Self { cluster, replication, env, incarnation, bucket, packer, tasks, metrics }
     }
 
     /// Uploads until it cannot go on.
@@ -171,7 +172,10 @@ impl Task {
             let idle = under_way.is_empty();
             let done = tokio::select! {
                 biased;
-                Some(uploaded) = under_way.next(), if !idle => self.publish(uploaded).await,
+                Some(uploaded) = under_way.next(), if !idle => match uploaded {
+                    Ok(uploaded) => self.publish(uploaded).await,
+                    Err(stopped) => Err(stopped),
+                },
                 segment = replication.next_closed(), if under_way.len() < PARALLEL => {
                     self.upload(segment).await.map(|rest| under_way.push_back(rest))
                 }
@@ -190,11 +194,11 @@ impl Task {
     async fn upload(
         &mut self,
         segment: ClosedSegment,
-    ) -> Result<BoxFuture<'static, Uploaded>, Error> {
+    ) -> Result<BoxFuture<'static, Result<Uploaded, Error>>, Error> {
         let replication = self.replication.clone();
         let mut objects = Vec::new();
         if segment.first_append_ms.is_none() {
-            return Ok(future::ready(Uploaded { segment, objects }).boxed());
+            return Ok(future::ready(Ok(Uploaded { segment, objects })).boxed());
         }
         let id = segment.id;
         let mut reader = Tasks::blocking(move || replication.read_segment(id)).await??;
@@ -203,17 +207,29 @@ impl Task {
             (reader, stretch) = next_stretch(reader, self.packer.settings.object_bytes).await?;
             let last = stretch.last;
             let built = self.packer.pack(id.incarnation, stretch).await?;
-            let bucket = self.bucket.clone();
-            let puts = async move { bucket.put_all(built).await };
+            let put = self.put(built);
             if last {
-                return Ok(async move {
-                    objects.extend(puts.await);
-                    Uploaded { segment, objects }
-                }
-                .boxed());
+                let rest = async move {
+                    objects.extend(put.await.map_err(|_| Error::Stopped)?);
+                    Ok(Uploaded { segment, objects })
+                };
+                return Ok(rest.boxed());
             }
-            objects.extend(puts.await);
+            objects.extend(put.await.map_err(|_| Error::Stopped)?);
         }
+    }
+
+    /// Puts objects beside whatever else goes on.
+    fn put(&self, built: Vec<Arc<Built>>) -> oneshot::Receiver<Vec<NewObject>> {
+        let (tell, put) = oneshot::channel();
+        let (bucket, stopping) = (self.bucket.clone(), self.tasks.stopping());
+        self.tasks.spawn("put", async move {
+            if let Some(objects) = stopping.run_until_cancelled(bucket.put_all(built)).await {
+                // Nobody waits any more when the uploader is gone; the sweep finds them.
+                drop(tell.send(objects));
+            }
+        });
+        put
     }
 
     /// Makes the segment's objects readable and lets go of its WAL files.
@@ -301,3 +317,6 @@ impl put::Bucket {
         future::join_all(built.into_iter().map(|object| self.put(object))).await
     }
 }
+
+#[cfg(test)]
+mod tests;
