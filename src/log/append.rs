@@ -8,10 +8,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::{
     AppendError, Partition,
     history::HistoryError,
+    partition::Ledger,
     producer::{Claim, Producers, Verdict},
 };
 use crate::{
@@ -84,12 +86,7 @@ impl Pending {
     pub async fn committed(self) -> Result<Appended, AppendError> {
         match self.fate {
             Fate::Appended(commit) => commit.await.map_err(|_| AppendError::Unknown)?,
-            // A barrier commits all that was appended before it, the original included.
-            Fate::Duplicate(end) if end > self.partition.high_watermark() => {
-                let barrier = self.partition.around.replication.barrier().await;
-                barrier.map_err(|_| AppendError::Unknown)?;
-            }
-            Fate::Duplicate(_) => {}
+            Fate::Duplicate(end) => self.partition.until_committed(end).await?,
         }
         Ok(Appended {
             base_offset: self.base_offset,
@@ -184,7 +181,7 @@ impl Partition {
                 fate: Fate::Duplicate(original.end_offset),
             });
         }
-        let sink: Arc<dyn Sink> = Arc::<Self>::clone(self);
+        let sink: Arc<dyn Sink> = Arc::<Ledger>::clone(&self.ledger);
         let base_offset = state.log_end;
         let end_offset = base_offset.advance(prepared.batch.offset_count());
         record::place(&mut prepared.header, base_offset, self.leader_epoch);
@@ -213,6 +210,32 @@ impl Partition {
             log_append_time: prepared.log_append_time,
             fate: Fate::Appended(commit),
         })
+    }
+
+    /// Waits until the high watermark is at least `end`, which something appended before reaches.
+    async fn until_committed(&self, end: Offset) -> Result<(), AppendError> {
+        let waiter = Arc::new(Notify::new());
+        loop {
+            self.wake_on_append(&waiter);
+            let (high_watermark, closed) = {
+                let state = self.state();
+                (state.tail.end(), state.closed)
+            };
+            if high_watermark >= end {
+                return Ok(());
+            }
+            if closed {
+                return Err(AppendError::Unknown);
+            }
+            tokio::select! {
+                biased;
+                () = waiter.notified() => {}
+                _ = self.around.replication.ended() => {
+                    let committed = self.high_watermark() >= end;
+                    return if committed { Ok(()) } else { Err(AppendError::Unknown) };
+                }
+            }
+        }
     }
 
     /// Loads producer state as of the newest published run. No idempotent batch was appended here

@@ -169,3 +169,6 @@ impl Log {
         drop(self.subscribe().wait_for(|followed| *followed >= index).await);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,9 +26,12 @@ pub struct Partition {
     pub(super) around: Arc<Around>,
     /// Set once producer state is in `state`.
     pub(super) producers_loaded: OnceCell<()>,
+    pub(super) ledger: Arc<Ledger>,
     config: ArcSwap<TopicConfig>,
-    state: Mutex<State>,
 }
+
+/// The state, as the WAL holds it too. Not the partition whole: that holds the WAL.
+pub(super) struct Ledger(Mutex<State>);
 
 /// What partitions share.
 pub(super) struct Around {
@@ -71,14 +74,14 @@ impl Partition {
             around,
             producers_loaded: OnceCell::new(),
             config: ArcSwap::new(opening.config),
-            state: Mutex::new(State {
+            ledger: Arc::new(Ledger(Mutex::new(State {
                 closed: false,
                 log_start: opening.log_start,
                 log_end: end,
                 tail: Tail::new(end),
                 producers: None,
                 waiters: Vec::new(),
-            }),
+            }))),
         })
     }
 
@@ -190,11 +193,17 @@ impl Partition {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.state()
     }
 }
 
-impl Sink for Partition {
+impl Ledger {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Ledger {
     fn committed(&self, batch: CommittedBatch) {
         let waiters = {
             let mut state = self.state();
