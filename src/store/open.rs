@@ -126,10 +126,8 @@ async fn clients(
                 builder = builder.with_config(GoogleConfigKey::Client(key), value);
             }
             let builder = builder.with_retry(no_retry());
-            [builder.clone(), builder].map(|builder| {
-                let built = builder.with_http_connector(Observer::default()).build();
-                built.map(|client| Arc::new(client) as Client)
-            })
+            [builder.clone(), builder]
+                .map(|builder| seam(builder.with_http_connector(Observer::default()).build()))
         }
         BucketUrl::Azure(_) => {
             let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
@@ -137,10 +135,8 @@ async fn clients(
                 builder = builder.with_config(AzureConfigKey::Client(key), value);
             }
             let builder = builder.with_retry(no_retry());
-            [builder.clone(), builder].map(|builder| {
-                let built = builder.with_http_connector(Observer::default()).build();
-                built.map(|client| Arc::new(client) as Client)
-            })
+            [builder.clone(), builder]
+                .map(|builder| seam(builder.with_http_connector(Observer::default()).build()))
         }
         BucketUrl::S3(_) | BucketUrl::Folder(_) | BucketUrl::Memory => {
             let mut builder = s3::builder(bucket, options, &env.clock).await?;
@@ -148,10 +144,8 @@ async fn clients(
                 builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
             }
             let builder = builder.with_retry(no_retry());
-            [builder.clone(), builder].map(|builder| {
-                let built = builder.with_http_connector(Observer::default()).build();
-                built.map(|client| Arc::new(client) as Client)
-            })
+            [builder.clone(), builder]
+                .map(|builder| seam(builder.with_http_connector(Observer::default()).build()))
         }
     };
     let cannot = |error: object_store::Error| {
@@ -159,6 +153,10 @@ async fn clients(
     };
     let [main, bulk] = both;
     Ok((main.map_err(cannot)?, bulk.map_err(cannot)?))
+}
+
+fn seam<T: ObjectStore>(built: object_store::Result<T>) -> object_store::Result<Client> {
+    Ok(Arc::new(built?))
 }
 
 /// Its own repeats of conditional writes turn a success into "already exists" (correctness.md 5.1).

@@ -1,7 +1,7 @@
 //! Where a bucket is, as people write it.
 //!
 //! `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` (the account comes from
-//! the environment), `file:///FOLDER`, a plain path, `memory://`.
+//! the environment), `file:///FOLDER`, a plain path with a slash, `memory://`.
 //! Invariants: no credentials in it, ever; an error never repeats what may be one.
 
 use std::{fmt, path::PathBuf, str::FromStr};
@@ -36,7 +36,7 @@ pub struct Place {
 pub struct UrlError(String);
 
 const FORMS: &str = "write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, \
-    file:///FOLDER, a path that begins with / or ., or memory://";
+    file:///FOLDER, a path with a slash (./FOLDER), or memory://";
 
 impl FromStr for BucketUrl {
     type Err = UrlError;
@@ -79,7 +79,8 @@ impl fmt::Display for Place {
 }
 
 fn folder_path(text: &str) -> Result<BucketUrl, UrlError> {
-    if text.starts_with('/') || text.starts_with('.') {
+    let a_path = text.starts_with(['/', '.']) || text.contains('/');
+    if a_path && !text.contains(':') {
         return Ok(BucketUrl::Folder(PathBuf::from(text)));
     }
     fail(format!("this is neither a URL nor a path: {FORMS}"))
@@ -132,6 +133,7 @@ mod tests {
         assert_eq!(read("s3://b/p/").map(|url| url.to_string()), Ok("s3://b/p".to_owned()));
         assert_eq!(read("./data"), Ok(BucketUrl::Folder("./data".into())));
         assert_eq!(read("/data"), Ok(BucketUrl::Folder("/data".into())));
+        assert_eq!(read("data/bucket"), Ok(BucketUrl::Folder("data/bucket".into())));
     }
 
     #[test]
@@ -140,6 +142,7 @@ mod tests {
             ("", "s3://BUCKET/PREFIX"),
             ("bucket", "neither a URL nor a path"),
             ("s3:bucket", "neither a URL nor a path"),
+            ("s3:/bucket/x", "neither a URL nor a path"),
             ("s3://", "name is missing"),
             ("s3:///prefix", "name is missing"),
             ("s3://b/a//p", "single slashes"),

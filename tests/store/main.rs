@@ -3,6 +3,9 @@
 //! Real servers: `localstack/servers start NAME`, the exports of `localstack/servers env NAME`,
 //! then `cargo test --test store -- --ignored`.
 
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
+
 mod conformance;
 mod double;
 mod processes;

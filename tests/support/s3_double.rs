@@ -4,6 +4,9 @@
 //! into is tested where it happens. Path-style PUT, GET, HEAD, DELETE and ListObjectsV2 of one
 //! bucket; no signatures, no multipart. Objects live in memory.
 
+// Each test binary uses its own part of it.
+#![allow(dead_code)]
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt::Write as _,
@@ -21,11 +24,11 @@ use tokio::{
 };
 
 /// The one bucket there is.
-pub const BUCKET: &str = "double";
+pub(crate) const BUCKET: &str = "double";
 
 /// One way to misbehave. "After" means the request was carried out first.
 #[derive(Clone, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Carried out, then answered with this status and code.
     AnswerAfter(u16, &'static str),
     /// Carried out, then the connection ends without an answer.
@@ -58,7 +61,7 @@ pub enum Fault {
 
 /// The server; dropped, it is gone.
 #[derive(Debug)]
-pub struct S3Double {
+pub(crate) struct S3Double {
     address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
     server: JoinHandle<()>,
@@ -105,7 +108,7 @@ struct Reply {
 
 impl S3Double {
     /// Starts a server on a free port.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared: Arc<Mutex<Shared>> = Arc::default();
@@ -121,33 +124,33 @@ impl S3Double {
     }
 
     /// `http://127.0.0.1:PORT`.
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Orders a fault for the next request of `method` whose key contains `part`.
-    pub fn next(&self, method: &'static str, part: &'static str, fault: Fault) {
+    pub(crate) fn next(&self, method: &'static str, part: &'static str, fault: Fault) {
         self.lock().orders.push_back(Order { method, part, fault });
     }
 
     /// Forgets faults that have not struck.
-    pub fn calm(&self) {
+    pub(crate) fn calm(&self) {
         self.lock().orders.clear();
     }
 
     /// The object under a full key.
-    pub fn object(&self, key: &str) -> Option<Bytes> {
+    pub(crate) fn object(&self, key: &str) -> Option<Bytes> {
         self.lock().objects.get(key).map(|object| object.body.clone())
     }
 
     /// `METHOD key` of each request so far that began with `method`.
-    pub fn requests(&self, method: &str) -> Vec<String> {
+    pub(crate) fn requests(&self, method: &str) -> Vec<String> {
         let begins = |line: &&String| line.starts_with(method);
         self.lock().requests.iter().filter(begins).cloned().collect()
     }
 
     /// Lets the server's clock lag.
-    pub fn set_clock_behind(&self, by: Duration) {
+    pub(crate) fn set_clock_behind(&self, by: Duration) {
         self.lock().clock_behind = by;
     }
 
