@@ -1,5 +1,5 @@
 //! What the process tests share: a broker as a child process, and a client to load it.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 pub mod process;
 pub mod topics;

@@ -1,0 +1,106 @@
+//! Real clients in other languages against a real broker on real stores. They need what
+//! `scripts/setup` installs, so plain `cargo test` leaves them out: `scripts/test` runs them.
+
+mod support;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use support::{process::Setup, topics};
+
+/// Where `scripts/setup` puts things.
+fn cache() -> PathBuf {
+    std::env::var_os("STRANDLINE_CACHE")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache"), PathBuf::from)
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+}
+
+/// Runs a client to its end; gives what it printed.
+fn client(command: &mut Command) -> String {
+    let done = command.env("CLIENTS", cache().join("clients")).output().unwrap();
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    let trouble = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {}\n{text}\n{trouble}", done.status);
+    text
+}
+
+/// The whole package index of this Debian.
+fn index(root: &Path) -> PathBuf {
+    let dumped = Command::new("apt-cache").arg("dumpavail").output().unwrap();
+    assert!(dumped.status.success());
+    let file = root.join("index");
+    std::fs::write(&file, dumped.stdout).unwrap();
+    file
+}
+
+/// A setup on the S3 server whose start `localstack/servers env` told of.
+fn on_server(root: &Path, name: &str) -> Setup {
+    let variable = format!("STRANDLINE_TEST_S3_{name}");
+    let told = std::env::var(&variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set: run scripts/test"));
+    let [endpoint, bucket, key, secret] = told.split(',').collect::<Vec<_>>()[..] else {
+        panic!("{variable} is ENDPOINT,BUCKET,KEY,SECRET");
+    };
+    let mut setup = Setup::folders(root).with(&["--s3-endpoint", endpoint]);
+    setup.bucket = format!("s3://{bucket}/{}", root.file_name().unwrap().to_str().unwrap());
+    setup.variables = [
+        ("AWS_ACCESS_KEY_ID", key),
+        ("AWS_SECRET_ACCESS_KEY", secret),
+        ("AWS_REGION", "us-east-1"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec();
+    setup
+}
+
+/// Every stanza of the index through librdkafka in, through a kafkajs group out; then once more
+/// from the bucket alone, after a drain and on another disk.
+async fn the_index_goes_through(root: &Path, setup: &Setup) {
+    let file = index(root);
+    let broker = setup.start();
+    let mut control = topics::connect(&broker.kafka()).await;
+    topics::create(&mut control, "debian", 8, &[]).await;
+    let python = cache().join("clients/bin/python");
+    let produced = client(
+        Command::new(python).arg(script("debian.py")).args([&broker.kafka(), "debian"]).arg(&file),
+    );
+    let produced: u64 = produced.trim().parse().unwrap();
+    assert!(produced > 50_000, "only {produced} records in the index");
+    let consume = |address: &str, group: &str| {
+        let mut command = Command::new("node");
+        command.arg(script("debian.mjs")).args([address, "debian"]).arg(&file).arg(group);
+        client(&mut command).trim().parse::<u64>().unwrap()
+    };
+    assert_eq!(consume(&broker.kafka(), "tail"), produced);
+    assert!(broker.drain(Duration::from_secs(90)).success());
+    let elsewhere = setup.elsewhere(root).start();
+    assert_eq!(consume(&elsewhere.kafka(), "bucket"), produced);
+    println!("{produced} records on {}", setup.bucket);
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/setup"]
+async fn the_debian_index_survives_the_folder_record_by_record() {
+    let root = tempfile::tempdir().unwrap();
+    the_index_goes_through(root.path(), &Setup::folders(root.path())).await;
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/setup"]
+async fn the_debian_index_survives_minio_record_by_record() {
+    let root = tempfile::tempdir().unwrap();
+    the_index_goes_through(root.path(), &on_server(root.path(), "MINIO")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/setup"]
+async fn the_debian_index_survives_localstack_record_by_record() {
+    let root = tempfile::tempdir().unwrap();
+    the_index_goes_through(root.path(), &on_server(root.path(), "LOCALSTACK")).await;
+}

@@ -1,0 +1,106 @@
+//! kill -9 at any moment under load: every acknowledged record is there, once, at its offset.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use strandline::{client::Connection, types::Offset};
+use support::{process::Setup, topics};
+
+const PARTITIONS: i32 = 4;
+
+#[derive(Default)]
+struct History {
+    acknowledged: Mutex<BTreeMap<String, (i32, Offset)>>,
+    sent: Mutex<u64>,
+}
+
+/// Sends batches of unique values, each once, whatever becomes of it.
+async fn produce(address: String, producer: i32, history: Arc<History>, stop: Arc<AtomicBool>) {
+    let partition = producer % PARTITIONS;
+    let mut connection: Option<Connection> = None;
+    let mut next = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        let Some(open) = connection.as_mut() else {
+            connection = Connection::open(&address, "load").await.ok();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        let count = next % 7 + 1;
+        let values: Vec<String> = (0..count)
+            .map(|index| format!("{producer}/{}/{}", next + index, "x".repeat(200)))
+            .collect();
+        next += count;
+        *history.sent.lock().unwrap() += count;
+        match open.produce("load", partition, topics::batch(&values)).await {
+            Ok(ack) => {
+                let mut acknowledged = history.acknowledged.lock().unwrap();
+                for (index, value) in values.into_iter().enumerate() {
+                    let offset = ack.base_offset.advance(index.try_into().unwrap());
+                    acknowledged.insert(value, (partition, offset));
+                }
+            }
+            Err(_) => connection = None,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_records_survive_kill_9_under_load_once_and_at_their_offset() {
+    let kills: u64 =
+        std::env::var("STRANDLINE_TEST_KILLS").map_or(6, |kills| kills.parse().unwrap());
+    let root = tempfile::tempdir().unwrap();
+    // Small segments, so that kills meet rolls, uploads and trims as well.
+    let setup =
+        Setup::folders(root.path()).with(&["--roll-bytes", "1MiB", "--roll-after", "300ms"]);
+    let mut broker = setup.start();
+    let mut control = topics::connect(&broker.kafka()).await;
+    topics::create(&mut control, "load", PARTITIONS, &[]).await;
+    let (history, stop) = (Arc::new(History::default()), Arc::new(AtomicBool::new(false)));
+    let producers: Vec<_> = (0..PARTITIONS * 2)
+        .map(|producer| {
+            tokio::spawn(produce(broker.kafka(), producer, history.clone(), stop.clone()))
+        })
+        .collect();
+    let mut longest = Duration::ZERO;
+    for kill in 0..kills {
+        tokio::time::sleep(Duration::from_millis(150 + kill * 137 % 900)).await;
+        broker.kill();
+        let began = Instant::now();
+        broker = setup.start();
+        longest = longest.max(began.elapsed());
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop.store(true, Ordering::Relaxed);
+    for producer in producers {
+        producer.await.unwrap();
+    }
+    let mut control = topics::connect(&broker.kafka()).await;
+    let mut found: BTreeMap<String, Vec<(i32, Offset)>> = BTreeMap::new();
+    for partition in 0..PARTITIONS {
+        for (offset, value) in topics::read_all(&mut control, "load", partition).await {
+            found.entry(String::from_utf8(value).unwrap()).or_default().push((partition, offset));
+        }
+    }
+    let acknowledged = history.acknowledged.lock().unwrap();
+    let lost = acknowledged.iter().filter(|(value, at)| found.get(*value) != Some(&vec![**at]));
+    let lost: Vec<_> = lost.map(|(value, at)| (&value[..12], at, found.get(value))).collect();
+    let doubled = found.values().filter(|places| places.len() > 1).count();
+    let sent = *history.sent.lock().unwrap();
+    println!(
+        "kills {kills}, sent {sent}, acked {}, found {}, lost {}, doubled {doubled}, \
+         longest restart {longest:?}",
+        acknowledged.len(),
+        found.len(),
+        lost.len()
+    );
+    assert!(acknowledged.len() > 100, "hardly anything was acknowledged\n{}", broker.log());
+    assert!(lost.is_empty() && doubled == 0, "{:?}", lost.first());
+}
