@@ -56,11 +56,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 /// Starts what is led here and has no coordinator, stops what is led no more; whether all that is
 /// led here is open.
 fn reconcile(shared: &Arc<Shared>) -> bool {
-    let led = shared.cluster.with(|state| {
-        let partitions = state.topic(TOPIC).map(|topic| &topic.partitions[..]).unwrap_or_default();
-        let led = (0..).zip(partitions).filter(|(_, p)| p.leader == shared.broker);
-        led.map(|(index, _)| index).collect::<Vec<i32>>()
-    });
+    let led = shared.led();
     let open: BTreeMap<i32, Arc<Partition>> = led
         .iter()
         .filter_map(|index| Some((*index, shared.log.find(TOPIC, *index).ok()?)))

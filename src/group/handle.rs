@@ -82,7 +82,23 @@ pub(super) struct Slot {
     pub(super) stop: CancellationToken,
 }
 
+impl Slot {
+    fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire)
+    }
+}
+
 impl Shared {
+    /// The partitions of the offsets topic this broker leads.
+    pub(super) fn led(&self) -> Vec<i32> {
+        self.cluster.with(|state| {
+            let topic = state.topic(TOPIC);
+            let partitions = topic.map(|topic| &topic.partitions[..]).unwrap_or_default();
+            let led = (0..).zip(partitions).filter(|(_, p)| p.leader == self.broker);
+            led.map(|(index, _)| index).collect()
+        })
+    }
+
     pub(super) fn with_coordinators<R>(&self, f: impl FnOnce(&mut BTreeMap<i32, Slot>) -> R) -> R {
         f(&mut self.coordinators.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -234,19 +250,20 @@ impl Groups {
     /// # Errors
     /// While a coordinator loads.
     pub async fn list(&self) -> Result<Vec<Listed>, Error> {
+        let led = self.shared.led();
         let coordinators: Vec<_> = self.shared.with_coordinators(|all| {
-            let sender =
-                |slot: &Slot| slot.is_ready.load(Ordering::Acquire).then(|| slot.commands.clone());
-            all.values().map(sender).collect::<Option<_>>().ok_or(Error::LoadInProgress)
+            let ready = |index: &i32| all.get(index).filter(|slot| slot.is_ready());
+            let sender = |index| ready(index).map(|slot| slot.commands.clone());
+            led.iter().map(sender).collect::<Option<_>>().ok_or(Error::LoadInProgress)
         })?;
         let mut groups = Vec::new();
         for commands in coordinators {
             let (reply, answer) = oneshot::channel();
             // One that is no longer coordinator here has none.
-            if commands.send(Command::List { reply }).await.is_ok() {
-                if let Ok(Answer::Listed(listed)) = answer.await {
-                    groups.extend(listed);
-                }
+            if commands.send(Command::List { reply }).await.is_ok()
+                && let Ok(Answer::Listed(listed)) = answer.await
+            {
+                groups.extend(listed);
             }
         }
         Ok(groups)
@@ -307,7 +324,7 @@ impl Groups {
             return Err(Error::NotCoordinator);
         }
         self.shared.with_coordinators(|all| match all.get(&index) {
-            Some(slot) if slot.is_ready.load(Ordering::Acquire) => Ok(slot.commands.clone()),
+            Some(slot) if slot.is_ready() => Ok(slot.commands.clone()),
             Some(_) | None => Err(Error::LoadInProgress),
         })
     }

@@ -41,6 +41,8 @@ pub(super) struct Loaded {
 
 /// Reads everything up to what is committed now.
 pub(super) async fn load(log: &dyn PartitionLog) -> Result<Loaded, Error> {
+    // What was appended here before, by a coordinator that ended, is committed then.
+    log.barrier().await?;
     let (mut at, end) = (log.start(), log.end());
     let mut loaded = Loaded { state: State::default(), bytes: 0, end, last_seen: None };
     while at < end {

@@ -32,8 +32,14 @@ pub(super) async fn handle(
         return one(find(&context.serving, request.key_type, &request.key).await);
     }
     let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
+    let mut away = None;
     for key in request.coordinator_keys {
-        let found = find(&context.serving, request.key_type, &key).await;
+        // Who waited once for the topic to be created need not wait for every key.
+        let found = match away {
+            Some(refused) => Err(refused),
+            None => find(&context.serving, request.key_type, &key).await,
+        };
+        away = found.as_ref().err().copied();
         coordinators.push(of_many(found).with_key(key));
     }
     FindCoordinatorResponse::default().with_error_message(None).with_coordinators(coordinators)
