@@ -20,8 +20,21 @@ enum Job {
     Prepare,
 }
 
+/// Without this thread the log would hang for want of a file: a panic ends it.
+struct Guard<'a>(&'a Shared);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = "the wal files thread is gone".to_owned();
+            self.0.ask(|asked| asked.failed = Some(why));
+        }
+    }
+}
+
 /// Works until the log ends or nobody holds it.
 pub(super) fn run(shared: &Arc<Shared>) {
+    let _guard = Guard(shared);
     // A prepared file is a luxury: one failed try is enough until a file was given back.
     let mut prepared = false;
     while let Some(job) = next(shared, prepared) {

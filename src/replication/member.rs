@@ -11,6 +11,7 @@ use crate::types::SegmentId;
 
 /// What happens to a member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(not(test), expect(dead_code, reason = "for ensembles of several"))]
 pub(crate) enum Event<C> {
     /// The writer sends an entry.
     Append { segment: SegmentId, number: u64, content: C },

@@ -14,6 +14,7 @@ use crate::{
 
 /// What recovery learns.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "for ensembles of several"))]
 pub(crate) enum Event {
     /// Begin.
     Start,
@@ -27,6 +28,7 @@ pub(crate) enum Event {
 
 /// A member's answer; its segment is fenced then.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "for ensembles of several"))]
 pub(crate) enum Answer {
     /// What it holds.
     Report(Report),

@@ -171,8 +171,8 @@ impl Shared {
         }
         let budget = self.config.budget.0;
         let limit = if append.internal { budget } else { budget - budget / 10 };
-        let most_waiting = WAITING_BYTES.max(2 * self.config.roll_bytes.0);
-        if state.unuploaded + waiting > limit || waiting > most_waiting {
+        let crowded = state.waiting.bytes() > 0 && waiting > WAITING_BYTES;
+        if state.unuploaded + waiting > limit || crowded {
             return Err(AppendError::Full);
         }
         Ok(())

@@ -15,6 +15,7 @@ use crate::{
 
 /// What happens to the writer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(not(test), expect(dead_code, reason = "for ensembles of several"))]
 pub(crate) enum Event<P> {
     /// The metadata log opened a segment, its files are ready.
     Spare(OpenSegment),
@@ -112,11 +113,6 @@ impl<P: Clone> Writer<P> {
     /// Whether a roll would find a segment to go on in.
     pub(crate) fn has_spare(&self) -> bool {
         self.usable_spare().is_some()
-    }
-
-    /// Spares held.
-    pub(crate) fn spares(&self) -> usize {
-        self.spares.len()
     }
 
     /// Advances by one event.

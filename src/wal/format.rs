@@ -41,13 +41,13 @@ use crate::types::{
 };
 
 /// Bytes of a file's header; entries start after it.
-pub const FILE_HEADER_BYTES: u64 = 512;
+pub(crate) const FILE_HEADER_BYTES: u64 = 512;
 /// Entries start at multiples of this: a torn write never shares a sector with an older entry.
-pub const ENTRY_ALIGN: u64 = 512;
+pub(crate) const ENTRY_ALIGN: u64 = 512;
 /// Bytes before an entry's payload.
-pub const ENTRY_HEADER_BYTES: usize = 52;
+pub(crate) const ENTRY_HEADER_BYTES: usize = 52;
 /// Bytes before a batch in an entry.
-pub const BATCH_PREFIX_BYTES: usize = 44;
+pub(crate) const BATCH_PREFIX_BYTES: usize = 44;
 
 const FILE_MAGIC: &[u8; 7] = b"STRLWAL";
 const VERSION: u8 = 1;

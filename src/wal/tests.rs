@@ -76,7 +76,16 @@ fn payload(offset: i64, bytes: usize) -> Bytes {
 
 /// A segment with a header and `sizes.len()` entries, all synced; where each entry starts.
 fn write(folder: &Folder, open: &OpenSegment, sizes: &[usize]) -> (Writer, Vec<u64>) {
-    let mut writer = folder.create(open, FILE).unwrap();
+    write_in(folder, open, sizes, FILE)
+}
+
+fn write_in(
+    folder: &Folder,
+    open: &OpenSegment,
+    sizes: &[usize],
+    bytes: ByteCount,
+) -> (Writer, Vec<u64>) {
+    let mut writer = folder.create(open, bytes).unwrap();
     let mut starts = vec![writer.write_header(&header(open, None), Millis(1)).unwrap()];
     writer.sync().unwrap();
     for (number, size) in (0..).zip(sizes) {
@@ -174,7 +183,7 @@ fn a_torn_tail_in_an_ensemble_of_several_is_suspect() {
 fn every_flipped_bit_is_harmless_or_loud() {
     let disk = SimDisk::new();
     let folder = open(&disk);
-    let (_, starts) = write(&folder, &segment(0), &[10, 700, 30]);
+    let (_, starts) = write_in(&folder, &segment(0), &[10, 700, 30], ByteCount::kib(8));
     let good = entries(&folder, 0);
     let last = usize::try_from(starts[3]).unwrap();
     for bit in 0..(last + 1024) * 8 {
