@@ -206,11 +206,7 @@ impl Driver {
             self.drive(writer::Event::Roll)?;
         }
         if let Some(group) = work.group {
-            if self.first_batch.is_none() {
-                self.first_batch = Some(self.shared.env.clock.boot());
-                // There is data now: files will be wanted.
-                self.shared.files.notify_one();
-            }
+            self.first_batch.get_or_insert_with(|| self.shared.env.clock.boot());
             self.drive(writer::Event::Append(Arc::new(group)))?;
         }
         if work.drain {

@@ -243,6 +243,10 @@ impl Shared {
         let segment = state.segments.entry(entry.segment).or_default();
         segment.entries = entry.number + 1;
         segment.bytes += bytes;
+        if segment.first_append_ms.is_none() {
+            // There is data now: files will be wanted.
+            self.files.notify_one();
+        }
         for batch in &entry.group.batches {
             segment.first_append_ms.get_or_insert(entry.append_ms);
             let length = u64::try_from(batch.length).unwrap_or(u64::MAX);

@@ -18,7 +18,7 @@ use crate::{
         },
     },
     types::{BrokerId, ByteCount, ClusterId, Incarnation, SegmentId, StorageId, TopicId},
-    wal::Member,
+    wal::{self, Member},
 };
 
 use super::*;

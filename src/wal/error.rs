@@ -36,6 +36,19 @@ pub enum Error {
         /// The newest incarnation the cluster knows of this folder.
         newest: Incarnation,
     },
+    /// An older copy of the bucket was put back (H38): it has forgotten what this folder holds.
+    #[error(
+        "the bucket is older than the WAL folder {folder}, which registered as {local}; the \
+         bucket knows only of {newest}: a backup was put back"
+    )]
+    OlderBucket {
+        /// The folder.
+        folder: PathBuf,
+        /// The newest incarnation the folder knows of.
+        local: Incarnation,
+        /// The newest incarnation the bucket knows of this folder.
+        newest: Incarnation,
+    },
     /// A file of this folder was written by a newer release, or is not ours.
     #[error("{path} is not readable by this release: {why}")]
     Format {

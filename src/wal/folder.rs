@@ -131,11 +131,16 @@ impl Folder {
     /// `newest` is the newest incarnation the metadata has for this storage (H10).
     ///
     /// # Errors
-    /// `RolledBack`; `Disk`.
+    /// `RolledBack`, `OlderBucket`; `Disk`.
     pub fn begin_registration(&self, newest: Option<Incarnation>) -> Result<(), Error> {
         let Identity { incarnation: local, registering, .. } = self.identity();
         if let Some(newest) = newest.filter(|newest| Some(*newest) > local && !registering) {
             return Err(Error::RolledBack { folder: self.inner.path.clone(), local, newest });
+        }
+        if let (Some(local), Some(newest)) = (local, newest)
+            && newest < local
+        {
+            return Err(Error::OlderBucket { folder: self.inner.path.clone(), local, newest });
         }
         self.change_identity(|identity| identity.registering = true)
     }
@@ -177,6 +182,22 @@ impl Folder {
             }
         }
         Ok(self.inner.env.disk.sync_folder(&self.inner.path)?)
+    }
+
+    /// Trims what a crash left between a seal and its trim: every segment of incarnations before
+    /// `incarnation` that is not among `unsealed`, the segments an applied metadata still has open
+    /// or recovering. Blocking.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub fn trim_sealed(
+        &self,
+        incarnation: Incarnation,
+        unsealed: &[SegmentId],
+    ) -> Result<(), Error> {
+        let known = self.known().into_iter();
+        let sealed = known.filter(|id| id.incarnation < incarnation && !unsealed.contains(id));
+        sealed.into_iter().try_for_each(|id| self.trim(id))
     }
 
     /// Fences segments for good and durably; ones never written here too (H6). Blocking.

@@ -248,6 +248,21 @@ fn a_reused_file_reads_as_empty() {
 }
 
 #[test]
+fn what_a_crash_left_untrimmed_is_trimmed_when_it_is_sealed() {
+    let disk = SimDisk::new();
+    let folder = open(&disk);
+    for sequence in 0..3 {
+        write(&folder, &segment(sequence), &[10]);
+    }
+    folder.trim_sealed(Incarnation(7), &[]).unwrap();
+    assert_eq!(examine(&folder, 0).entries, 2, "the living incarnation's own");
+    folder.trim_sealed(Incarnation(8), &[id(1)]).unwrap();
+    drop(folder);
+    let left: Vec<_> = open(&disk).found().iter().map(|found| found.id).collect();
+    assert_eq!(left, [id(1)]);
+}
+
+#[test]
 fn a_listed_segment_without_files_is_missing() {
     let disk = SimDisk::new();
     let folder = open(&disk);
@@ -315,6 +330,9 @@ fn a_put_back_copy_is_refused() {
     crashed.begin_registration(Some(Incarnation(9))).unwrap();
     let old = open(&copy).begin_registration(Some(Incarnation(9)));
     assert!(matches!(old, Err(Error::RolledBack { .. })));
+    crashed.registered(BrokerId(1), Incarnation(9)).unwrap();
+    let bucket = crashed.begin_registration(Some(Incarnation(5)));
+    assert!(matches!(bucket, Err(Error::OlderBucket { .. })));
 }
 
 #[test]
