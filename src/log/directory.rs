@@ -144,6 +144,13 @@ impl Follower {
         self.shared.followed.send_replace(index);
     }
 
+    /// Closes everything: this incarnation is over.
+    pub(super) fn close(&self) {
+        for partition in self.shared.directory.load().open() {
+            partition.close();
+        }
+    }
+
     /// Updates the open partitions of `topic`; its new slots, when they differ from `before`.
     fn changed(
         &self,

@@ -116,7 +116,7 @@ impl Log {
             loop {
                 tokio::select! {
                     biased;
-                    () = stopping.cancelled() => return,
+                    () = stopping.cancelled() => return follower.close(),
                     changed = changes.changed() => if changed.is_err() { return },
                 }
                 follower.follow(source.state());

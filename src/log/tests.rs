@@ -3,6 +3,8 @@
 mod directory;
 mod history;
 mod partition;
+mod published;
+mod whole;
 
 use std::{
     path::Path,
