@@ -14,21 +14,28 @@ use crate::{
     replication::Sink,
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_go_from_the_wal_to_the_bucket_and_stay_readable() {
-    let world = World::new().await;
-    let folder = tempfile::tempdir().unwrap();
-    let env = Env::real();
-    let wal = Folder::open(folder.path(), &env).unwrap();
-    let (tasks, cluster) = (Tasks::new(), world.cluster.clone());
-    let (incarnation, replication) = join(&cluster, &wal, &env).await;
-    let configs: upload::TopicConfigs = Arc::new(|_, topic| {
-        let none = Values::new();
-        let layers = Layers { broker: &none, cluster: &none, given: &none };
-        TopicConfig::resolve(&topic.configs, &layers)
-    });
-    let _uploader = Uploader::start(
-        upload::Parts {
+struct Whole {
+    world: World,
+    replication: Replication,
+    log: Log,
+    tasks: Tasks,
+    _folder: TempDir,
+}
+
+impl Whole {
+    async fn start() -> Self {
+        let world = World::new().await;
+        let folder = tempfile::tempdir().unwrap();
+        let env = Env::real();
+        let wal = Folder::open(folder.path(), &env).unwrap();
+        let (tasks, cluster) = (Tasks::new(), world.cluster.clone());
+        let (incarnation, replication) = join(&cluster, &wal, &env).await;
+        let configs: upload::TopicConfigs = Arc::new(|_, topic| {
+            let none = Values::new();
+            let layers = Layers { broker: &none, cluster: &none, given: &none };
+            TopicConfig::resolve(&topic.configs, &layers)
+        });
+        let uploads = upload::Parts {
             cluster: cluster.clone(),
             replication: replication.clone(),
             store: world.store.clone(),
@@ -38,22 +45,39 @@ async fn records_go_from_the_wal_to_the_bucket_and_stay_readable() {
             configs: configs.clone(),
             settings: upload::Settings::default(),
             metrics: upload::Metrics::new(&mut Registry::default()),
-        },
-        &tasks,
-    );
-    let log = Log::start(log::Parts {
-        cluster: cluster.clone(),
-        replication: replication.clone(),
-        objects: world.objects.clone(),
-        store: world.store.clone(),
-        env,
-        tasks: tasks.clone(),
-        broker: BrokerId(2),
-        incarnation,
-        configs,
-        metrics: Metrics::default(),
-    });
+        };
+        drop(Uploader::start(uploads, &tasks));
+        let log = Log::start(log::Parts {
+            cluster,
+            replication: replication.clone(),
+            objects: world.objects.clone(),
+            store: world.store.clone(),
+            env,
+            tasks: tasks.clone(),
+            broker: BrokerId(2),
+            incarnation,
+            configs,
+            metrics: Metrics::default(),
+        });
+        Self { world, replication, log, tasks, _folder: folder }
+    }
 
+    /// Waits until all of a partition is in the bucket, and takes it out of memory.
+    async fn move_to_bucket(&self, partition: &Partition) {
+        self.replication.roll();
+        let (id, end) = (partition.id(), partition.high_watermark());
+        let cluster = &self.world.cluster;
+        let published = |_: &_| cluster.with(|state| state.partition(id).unwrap().end == end);
+        soon(cluster.subscribe().wait_for(published)).await.unwrap();
+        soon(self.log.until_followed(cluster.with(|state| state.index))).await;
+        partition.ledger.evicted(end);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_go_from_the_wal_to_the_bucket_and_stay_readable() {
+    let whole = Whole::start().await;
+    let (log, cluster) = (&whole.log, &whole.world.cluster);
     let topic = TopicId(Uuid::from_u128(3));
     assert_eq!(log.find("tide", 0).unwrap_err(), NotHere::UnknownTopic);
     cluster.commit(vec![created(topic)]).await.unwrap();
@@ -68,14 +92,7 @@ async fn records_go_from_the_wal_to_the_bucket_and_stay_readable() {
             let base = i64::from(sequence);
             expected.push((base, base + 2, 0));
         }
-        replication.roll();
-        let end = partition.high_watermark();
-        let id = partition.id();
-        let mut changes = cluster.subscribe();
-        let published = |_: &_| cluster.with(|state| state.partition(id).unwrap().end == end);
-        soon(changes.wait_for(published)).await.unwrap();
-        soon(log.until_followed(cluster.with(|state| state.index))).await;
-        partition.ledger.evicted(end);
+        whole.move_to_bucket(&partition).await;
         for partition in [&partition, &other] {
             let read = soon(partition.read(Offset(0), usize::MAX, true)).await.unwrap();
             assert_eq!(shapes(&read.batches), expected);
@@ -93,9 +110,9 @@ async fn records_go_from_the_wal_to_the_bucket_and_stay_readable() {
     cluster.commit(vec![Record::TopicDeleted { topic }]).await.unwrap();
     soon(log.until_followed(cluster.with(|state| state.index))).await;
     assert!(partition.is_closed() && other.is_closed());
-    soon(tasks.stop()).await;
-    soon(replication.stop()).await;
-    world.stop().await;
+    soon(whole.tasks.stop()).await;
+    soon(whole.replication.stop()).await;
+    whole.world.stop().await;
 }
 
 async fn append(partition: &Arc<Partition>, batch: &BatchView) -> Offset {
