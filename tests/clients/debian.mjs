@@ -26,7 +26,7 @@ let received = 0;
 let finish;
 const finished = new Promise((resolve) => { finish = resolve; });
 const fail = (text) => { console.error(text); process.exit(1); };
-const deadline = setTimeout(() => fail(`only ${received} of ${count} records came`), 240_000);
+const deadline = setTimeout(() => fail(`only ${received} of ${count} records came`), 120_000);
 
 async function member() {
   const consumer = kafka.consumer({ groupId });

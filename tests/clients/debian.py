@@ -34,7 +34,7 @@ def main():
         {
             "bootstrap.servers": bootstrap,
             "enable.idempotence": True,
-            "compression.type": "zstd",
+            "compression.type": "gzip",
             "linger.ms": 5,
             "queue.buffering.max.messages": 200_000,
         }
