@@ -11,6 +11,8 @@ mod directory;
 mod error;
 mod fetch;
 mod history;
+#[cfg(test)]
+mod life_test;
 mod metrics;
 pub mod objects;
 mod offsets;

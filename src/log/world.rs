@@ -6,7 +6,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    objects::{Objects, Place, locate},
+    objects::{ObjectRef, Objects, Place, locate},
     producer::Producers,
     retention::{self, Retention},
     upload::{self, Bucket, Ids, Packer, Stretch, TopicConfigs},
@@ -157,22 +157,8 @@ impl World {
         self.clock.pass(Duration::from_secs(hours * 3600 + 60));
     }
 
-    /// Every published batch of a partition from `from` on, as a reader of the bucket sees it.
-    pub(super) async fn read(&self, partition: PartitionId, mut from: Offset) -> Vec<Bytes> {
-        let mut batches = Vec::new();
-        loop {
-            let at = match self.cluster.with(|state| locate(state, partition, from)) {
-                Place::Nowhere => return batches,
-                Place::Object(at) => at,
-                Place::Manifest(version) => {
-                    let manifest = self.objects.manifest(partition, version).await.unwrap();
-                    super::objects::ObjectRef::of_run(manifest.find(from).unwrap())
-                }
-            };
-            let read = self.objects.read(&at, partition, from, 1 << 20).await.unwrap();
-            from = BatchView::parse(read.last().unwrap().clone()).unwrap().end_offset();
-            batches.extend(read);
-        }
+    pub(super) async fn read(&self, partition: PartitionId, from: Offset) -> Vec<Bytes> {
+        read(&self.cluster, &self.objects, partition, from).await
     }
 
     pub(super) async fn producers(&self, partition: PartitionId) -> Producers {
@@ -196,14 +182,42 @@ impl World {
     }
 }
 
+/// Every published batch of a partition from `from` on, as a reader of the bucket sees it.
+pub(super) async fn read(
+    cluster: &Cluster,
+    objects: &Objects,
+    partition: PartitionId,
+    mut from: Offset,
+) -> Vec<Bytes> {
+    let mut batches = Vec::new();
+    loop {
+        let at = match cluster.with(|state| locate(state, partition, from)) {
+            Place::Nowhere => return batches,
+            Place::Object(at) => at,
+            Place::Manifest(version) => {
+                let manifest = objects.manifest(partition, version).await.unwrap();
+                ObjectRef::of_run(manifest.find(from).unwrap())
+            }
+        };
+        let read = objects.read(&at, partition, from, 1 << 20).await.unwrap();
+        from = BatchView::parse(read.last().unwrap().clone()).unwrap().end_offset();
+        batches.extend(read);
+    }
+}
+
 /// A batch of `records` records from `base` on, of producer 7 in sequence.
 pub(super) fn batch(base: i64, records: i64, timestamp: Millis) -> BatchView {
-    let sequence = i32::try_from(base).unwrap();
+    sequenced(base, base, records, timestamp)
+}
+
+/// The same at another offset than its sequence, as a client sends it.
+pub(super) fn sequenced(base: i64, sequence: i64, records: i64, timestamp: Millis) -> BatchView {
+    let sequence = i32::try_from(sequence).unwrap();
     let mut builder = BatchBuilder::new(Compression::None)
         .at(Offset(base), LeaderEpoch(0))
         .producer(ProducerId(7), ProducerEpoch(0), sequence);
     for record in 0..records {
-        builder.push(timestamp, None, Some(format!("{base}+{record}").as_bytes()));
+        builder.push(timestamp, None, Some(format!("{sequence}+{record}").as_bytes()));
     }
     builder.build().unwrap()
 }
@@ -219,7 +233,7 @@ fn entry(append_ms: Millis, batches: Vec<(PartitionId, BatchView)>) -> Entry {
     Entry { number: 1, append_ms, batches: batches.collect() }
 }
 
-fn configs() -> TopicConfigs {
+pub(super) fn configs() -> TopicConfigs {
     Arc::new(|state, topic| {
         let none = BTreeMap::new();
         let layers = Layers { broker: &none, cluster: &state.cluster_configs, given: &none };

@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     Append, AppendError, AtRisk, ClosedSegment, Commit, CommitError, EndReason, Ended, EntryReader,
-    Error, Parts, driver::Driver, files, shared::Shared,
+    Error, Parts, driver::Driver, files, resident::Resident, shared::Shared,
 };
 
 /// Handle of one incarnation's log; clones share it. When the last is gone the log stops where it
@@ -168,5 +168,7 @@ impl Replication {
         let join = || threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count();
         // A thread that panicked has told so itself.
         drop(Tasks::blocking(join).await);
+        // Entries hold the partitions, which hold this log: let go of each other.
+        self.shared.state().resident = Resident::default();
     }
 }
