@@ -43,8 +43,8 @@ def refused(code, futures):
 
 
 def topic(bootstrap, partitions=1, **configs):
-    name = fresh("confluent")
-    one(admin(bootstrap).create_topics([NewTopic(name, partitions, 1, config=configs)]))
+    client, name = admin(bootstrap), fresh("confluent")
+    one(client.create_topics([NewTopic(name, partitions, 1, config=configs)]))
     return name
 
 
@@ -225,8 +225,8 @@ def a_time_is_looked_up_to_the_record(bootstrap):
     assert (at(base + 7500), at(base - 1)) == (8, 0)
     assert at(base + 60_000) < 0, "the end"
     consumer.close()
-    latest = {TopicPartition(name, 0): OffsetSpec.max_timestamp()}
-    found = one(admin(bootstrap).list_offsets(latest))
+    client = admin(bootstrap)
+    found = one(client.list_offsets({TopicPartition(name, 0): OffsetSpec.max_timestamp()}))
     assert (found.offset, found.timestamp) == (19, base + 19_000), found
 
 

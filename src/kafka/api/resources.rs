@@ -63,7 +63,7 @@ impl<'a> Resource<'a> {
             Some(ResourceType::Broker) => this_broker(name, this).map(|()| Self::Broker),
             Some(ResourceType::BrokerLogger) => Err(Refusal::invalid_request(
                 "This broker's loggers cannot be seen or changed at run time; \
-                 set STRANDLINE_LOG and restart it.",
+                 set RUST_LOG and restart it.",
             )),
             Some(ResourceType::ClientMetrics) => {
                 named("Client metrics subscription").map(|()| Self::ClientMetrics)
