@@ -104,3 +104,23 @@ async fn the_debian_index_survives_localstack_record_by_record() {
     let root = tempfile::tempdir().unwrap();
     the_index_goes_through(root.path(), &on_server(root.path(), "LOCALSTACK")).await;
 }
+
+/// A suite of facts, each with topics of its own.
+fn the_suite_holds(name: &str) {
+    let root = tempfile::tempdir().unwrap();
+    let broker = Setup::folders(root.path()).start();
+    let python = cache().join("clients/bin/python");
+    print!("{}", client(Command::new(python).arg(script(name)).arg(broker.kafka())));
+}
+
+#[test]
+#[ignore = "needs scripts/setup"]
+fn what_users_of_librdkafka_depend_on_holds() {
+    the_suite_holds("confluent_suite.py");
+}
+
+#[test]
+#[ignore = "needs scripts/setup"]
+fn what_users_of_kafka_python_depend_on_holds() {
+    the_suite_holds("kafka_python_suite.py");
+}

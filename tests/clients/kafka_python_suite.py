@@ -1,16 +1,18 @@
 """What users of kafka-python depend on. Usage: kafka_python_suite.py HOST:PORT [NAME...]"""
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import ConfigResource
+from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
 from kafka.errors import (
     InvalidConfigurationError,
     InvalidPartitionsError,
     InvalidReplicationFactorError,
     InvalidTopicError,
+    MessageSizeTooLargeError,
     OffsetOutOfRangeError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
+from kafka.protocol.admin import IncrementalAlterConfigsRequest
 
 from suite import eventually, fact, fresh, main
 
@@ -273,6 +275,34 @@ def configs_are_shown_set_and_unset(bootstrap):
     broker = str(client.describe_cluster()["brokers"][0]["broker_id"])
     found = client.describe_configs([ConfigResource("broker", broker)], config_filter="all")
     assert found["broker"][broker]["num.partitions"]["read_only"]
+    client.close()
+
+
+@fact
+def what_is_set_for_all_brokers_acts_on_topics_without_their_own(bootstrap):
+    client, name = admin(bootstrap), topic(bootstrap)
+    own = topic(bootstrap, **{"max.message.bytes": "100000"})
+    # An idempotent producer of this client takes nothing more after a refused batch.
+    producer = KafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=False)
+
+    def alter(operation, value):
+        # The client's own face has no name for the resource of all brokers.
+        resource = (ConfigResourceType.BROKER, "", [("message.max.bytes", operation, value)])
+        request = IncrementalAlterConfigsRequest(resources=[resource], validate_only=False)
+        response = client._manager.run(client._manager.send, request)
+        assert response.responses[0].error_code == 0, response
+
+    alter(AlterConfigOp.SET, "1500")
+    try:
+        producer.send(name, b"x" * 2000, partition=0).get(timeout=10)
+        raise AssertionError("a batch over the limit was taken")
+    except MessageSizeTooLargeError:
+        pass
+    finally:
+        producer.send(own, b"x" * 2000, partition=0).get(timeout=10)
+        alter(AlterConfigOp.DELETE, None)
+    producer.send(name, b"x" * 2000, partition=0).get(timeout=10)
+    producer.close()
     client.close()
 
 
