@@ -308,29 +308,22 @@ mod tests {
     }
 
     impl Model {
+        /// The batches of `producer` since it was last unknown.
         fn of(&self, producer: ProducerId) -> Vec<&(Claim, Offset, Millis)> {
-            let newest = self.log.iter().map(|entry| entry.2).max().unwrap_or_default();
-            let mut seen = Millis(i64::MIN);
-            let mut batches = Vec::new();
-            // Times of the whole log up to each batch decide whether the state before it expired.
-            let mut so_far = Millis(i64::MIN);
+            let silent = |now: Millis, seen: Option<Millis>| {
+                seen.is_some_and(|seen| now.0 - seen.0 >= EXPIRES_AFTER_MS)
+            };
+            let (mut now, mut seen, mut batches) = (Millis(0), None, Vec::new());
             for entry in &self.log {
-                so_far = so_far.max(entry.2);
-                let silent = seen.0 != i64::MIN && so_far.0 - seen.0 >= EXPIRES_AFTER_MS;
-                // Its own batch ends a silence before anybody noticed it.
-                let noticed =
-                    entry.0.producer_id != producer || entry.2.0 - seen.0 < EXPIRES_AFTER_MS;
-                if silent && noticed {
-                    batches.clear();
-                    seen = Millis(i64::MIN);
-                }
+                now = now.max(entry.2);
                 if entry.0.producer_id == producer {
-                    seen = seen.max(entry.2);
+                    // Its own batch ends a silence before anybody noticed it.
+                    seen = seen.max(Some(entry.2));
                     batches.push(entry);
+                } else if silent(now, seen) {
+                    seen = None;
+                    batches.clear();
                 }
-            }
-            if seen.0 != i64::MIN && newest.0 - seen.0 >= EXPIRES_AFTER_MS {
-                batches.clear();
             }
             batches
         }
