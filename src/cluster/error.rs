@@ -104,6 +104,7 @@ pub enum Abdication {
 pub struct Damage(String);
 
 impl Damage {
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     pub(super) fn new(text: impl ToString) -> Self {
         Self(text.to_string())
     }

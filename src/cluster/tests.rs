@@ -1,6 +1,6 @@
 //! What the metadata promises, tried out.
 
 mod codec;
-
 mod controller;
+mod model;
 mod state;

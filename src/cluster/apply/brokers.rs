@@ -143,10 +143,9 @@ impl State {
     }
 
     fn set_status(&mut self, broker: BrokerId, incarnation: Incarnation, status: BrokerStatus) {
-        if let Some(broker) = self.brokers.get_mut(&broker) {
-            if broker.incarnation == incarnation {
-                broker.status = status;
-            }
+        let newest = self.brokers.get_mut(&broker);
+        if let Some(broker) = newest.filter(|broker| broker.incarnation == incarnation) {
+            broker.status = status;
         }
     }
 
