@@ -1,0 +1,246 @@
+//! Fetch (kafka.md F).
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use proto_kafka::messages::{
+    FetchRequest, FetchResponse,
+    fetch_request::{FetchTopic, ForgottenTopic},
+    fetch_response::PartitionData,
+};
+use uuid::Uuid;
+
+use crate::{
+    broker::{Wire, together},
+    requests::{batch, create, delete, fetch, fetch_partition, name, put_good},
+};
+
+fn only(response: &FetchResponse) -> &PartitionData {
+    assert_eq!(response.responses.len(), 1, "{response:?}");
+    &response.responses[0].partitions[0]
+}
+
+fn offsets(partition: &PartitionData) -> Vec<i64> {
+    let mut records = &partition.records.as_ref().unwrap()[..];
+    let mut offsets = Vec::new();
+    while !records.is_empty() {
+        offsets.push(i64::from_be_bytes(records[..8].try_into().unwrap()));
+        let length = u32::from_be_bytes(records[8..12].try_into().unwrap());
+        records = &records[12 + usize::try_from(length).unwrap()..];
+    }
+    offsets
+}
+
+#[test]
+fn every_version_reads_what_was_written() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    let id = create(&mut wire, "read", 1, &[]);
+    put_good(&mut wire, "read", &batch(&["a", "b"]));
+    put_good(&mut wire, "read", &batch(&["c"]));
+    for version in 4..=18 {
+        let mut request = fetch("read", vec![fetch_partition(0, 0)]);
+        if version >= 13 {
+            request.topics[0].topic = name("");
+            request.topics[0].topic_id = id;
+        }
+        if version < 7 {
+            request.session_epoch = -1;
+        }
+        let response = wire.call(version, &request);
+        let partition = only(&response);
+        assert_eq!(partition.error_code, 0, "version {version}");
+        assert_eq!(offsets(partition), [0, 2]);
+        assert_eq!((partition.high_watermark, partition.last_stable_offset), (3, 3));
+        assert_eq!(partition.aborted_transactions, None);
+        assert_eq!(response.session_id, 0);
+    }
+}
+
+#[test]
+fn an_offset_inside_a_batch_gets_the_whole_batch() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "inside", 1, &[]);
+    put_good(&mut wire, "inside", &batch(&["a", "b", "c"]));
+    let response = wire.call(11, &fetch("inside", vec![fetch_partition(0, 2)]));
+    assert_eq!(offsets(only(&response)), [0]);
+}
+
+#[test]
+fn the_first_partition_with_anything_gives_a_whole_batch_whatever_the_limits() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "first", 3, &[]);
+    let large = "x".repeat(5000);
+    for partition in [1, 2] {
+        let request = crate::requests::produce("first", partition, -1, &batch(&[&large]));
+        wire.call(9, &request);
+    }
+    let partitions = (0..3).map(|index| fetch_partition(index, 0).with_partition_max_bytes(1));
+    let request = fetch("first", partitions.collect()).with_max_bytes(1);
+    let response = wire.call(11, &request);
+    let sizes: Vec<_> = response.responses[0]
+        .partitions
+        .iter()
+        .map(|partition| partition.records.as_ref().unwrap().len() > 5000)
+        .collect();
+    assert_eq!(sizes, [false, true, false]);
+}
+
+#[test]
+fn limits_are_kept_beyond_the_first_batch() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "limits", 1, &[]);
+    let value = "x".repeat(1000);
+    for _ in 0..10 {
+        put_good(&mut wire, "limits", &batch(&[&value]));
+    }
+    let partition = fetch_partition(0, 0).with_partition_max_bytes(3500);
+    let response = wire.call(11, &fetch("limits", vec![partition]));
+    assert_eq!(offsets(only(&response)), [0, 1, 2]);
+    let request = fetch("limits", vec![fetch_partition(0, 0)]).with_max_bytes(2500);
+    assert_eq!(offsets(only(&wire.call(11, &request))), [0, 1]);
+}
+
+#[test]
+fn a_fetch_waits_for_its_bytes_and_wakes_when_they_come() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "wakes", 1, &[]);
+    let writer = thread::spawn(|| {
+        thread::sleep(Duration::from_millis(300));
+        put_good(&mut Wire::open(), "wakes", &batch(&["x"]));
+    });
+    let began = Instant::now();
+    let request = fetch("wakes", vec![fetch_partition(0, 0)]).with_max_wait_ms(15_000);
+    let response = wire.call(11, &request);
+    let waited = began.elapsed();
+    assert_eq!(offsets(only(&response)), [0]);
+    assert!(waited > Duration::from_millis(200) && waited < Duration::from_secs(10), "{waited:?}");
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_fetch_of_nothing_is_answered_when_its_time_is_up() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "late", 1, &[]);
+    put_good(&mut wire, "late", &batch(&["x"]));
+    let began = Instant::now();
+    let request =
+        fetch("late", vec![fetch_partition(0, 0)]).with_max_wait_ms(300).with_min_bytes(1_000_000);
+    let response = wire.call(11, &request);
+    assert!(began.elapsed() >= Duration::from_millis(290));
+    assert_eq!(offsets(only(&response)), [0], "what there is comes all the same");
+}
+
+#[test]
+fn a_waiting_fetch_learns_that_its_topic_is_gone() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "gone", 1, &[]);
+    let deleter = thread::spawn(|| {
+        thread::sleep(Duration::from_millis(200));
+        delete(&mut Wire::open(), "gone");
+    });
+    let began = Instant::now();
+    let request = fetch("gone", vec![fetch_partition(0, 0)]).with_max_wait_ms(15_000);
+    assert_eq!(only(&wire.call(11, &request)).error_code, 3);
+    assert!(began.elapsed() < Duration::from_secs(10));
+    deleter.join().unwrap();
+}
+
+#[test]
+fn offsets_beyond_the_ends_are_out_of_range_and_the_end_is_empty() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "range", 1, &[]);
+    put_good(&mut wire, "range", &batch(&["x"]));
+    for (offset, code) in [(0, 0), (1, 0), (2, 1), (-1, 1), (i64::MAX, 1)] {
+        let response = wire.call(11, &fetch("range", vec![fetch_partition(0, offset)]));
+        let partition = only(&response);
+        assert_eq!(partition.error_code, code, "offset {offset}");
+        assert_eq!(partition.high_watermark, if code == 0 { 1 } else { -1 });
+        assert!(partition.records.is_some(), "never null");
+    }
+}
+
+#[test]
+fn unknown_topics_and_ids_have_their_codes() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    let response = wire.call(11, &fetch("not-there", vec![fetch_partition(0, 0)]));
+    assert_eq!(only(&response).error_code, 3);
+    let mut request = fetch("", vec![fetch_partition(0, 0)]);
+    request.topics[0].topic_id = Uuid::from_u128(4);
+    assert_eq!(only(&wire.call(13, &request)).error_code, 100);
+}
+
+#[test]
+fn leader_epochs_fence_and_histories_that_diverge_are_told() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "epochs", 1, &[]);
+    put_good(&mut wire, "epochs", &batch(&["x"]));
+    let current = {
+        let answer = wire.call(9, &crate::requests::metadata(&["epochs"]));
+        answer.topics[0].partitions[0].leader_epoch
+    };
+    let mut code = |epoch| {
+        let partition = fetch_partition(0, 0).with_current_leader_epoch(epoch);
+        only(&wire.call(12, &fetch("epochs", vec![partition]))).error_code
+    };
+    assert_eq!((code(current), code(-1)), (0, 0));
+    assert_eq!(code(current + 1), 75);
+    if current > 0 {
+        assert_eq!(code(current - 1), 74);
+    }
+    let partition = fetch_partition(0, 1).with_last_fetched_epoch(current);
+    let response = wire.call(12, &fetch("epochs", vec![partition]));
+    assert_eq!(only(&response).diverging_epoch.end_offset, -1, "the histories agree");
+}
+
+fn in_session(id: i32, epoch: i32, request: FetchRequest) -> FetchRequest {
+    request.with_session_id(id).with_session_epoch(epoch)
+}
+
+fn listed(response: &FetchResponse) -> Vec<i32> {
+    let topics = response.responses.iter();
+    topics.flat_map(|topic| &topic.partitions).map(|partition| partition.partition_index).collect()
+}
+
+#[test]
+fn a_session_tells_only_what_changed() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "session", 3, &[]);
+    let partitions = (0..3).map(|index| fetch_partition(index, 0)).collect();
+    let opened = wire.call(11, &in_session(0, 0, fetch("session", partitions)));
+    let id = opened.session_id;
+    assert_ne!(id, 0);
+    assert_eq!(listed(&opened), [0, 1, 2]);
+    let nothing = FetchRequest::default().with_max_wait_ms(0).with_max_bytes(1 << 20);
+    let quiet = wire.call(11, &in_session(id, 1, nothing.clone()));
+    assert_eq!((quiet.session_id, listed(&quiet)), (id, vec![]));
+    let request = crate::requests::produce("session", 1, -1, &batch(&["x"]));
+    wire.call(9, &request);
+    let news = wire.call(11, &in_session(id, 2, nothing.clone()));
+    assert_eq!(listed(&news), [1]);
+    let moved = fetch("session", vec![fetch_partition(1, 1)]);
+    assert_eq!(listed(&wire.call(11, &in_session(id, 3, moved))), [0; 0]);
+    let forget = ForgottenTopic::default().with_topic(name("session")).with_partitions(vec![0, 2]);
+    let fewer = nothing.clone().with_forgotten_topics_data(vec![forget]);
+    assert_eq!(wire.call(11, &in_session(id, 4, fewer)).session_id, id);
+    assert_eq!(wire.call(11, &in_session(id, 4, nothing.clone())).error_code, 71, "used epoch");
+    assert_eq!(wire.call(11, &in_session(id + 1, 1, nothing.clone())).error_code, 70);
+    let by_id = FetchTopic::default().with_topic_id(Uuid::from_u128(1));
+    let mixed = nothing.clone().with_topics(vec![by_id]);
+    assert_eq!(wire.call(13, &in_session(id, 5, mixed)).error_code, 106);
+    let closing = in_session(id, -1, fetch("session", vec![fetch_partition(0, 0)]));
+    assert_eq!(wire.call(11, &closing).session_id, 0);
+    assert_eq!(wire.call(11, &in_session(id, 5, nothing)).error_code, 70, "it was closed");
+}

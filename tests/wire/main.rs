@@ -1,0 +1,18 @@
+//! What clients depend on, over a socket and byte by byte. The modules are named after the
+//! sections of Kafka's behaviour they hold: connections, metadata, produce, idempotence, fetch,
+//! offsets; and what no client may bring about.
+
+mod broker;
+mod connection;
+mod fetch;
+mod hostile;
+mod idempotence;
+mod metadata;
+mod offsets;
+mod produce;
+mod requests;
+
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static ALLOCATED: PeakAlloc = PeakAlloc;
