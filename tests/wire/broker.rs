@@ -44,7 +44,7 @@ fn address() -> &'static str {
             http_listen: Some(format!("127.0.0.1:{}", free_port())),
             ..Settings::default()
         };
-        let config = settings.resolve(std::iter::empty(), |path| std::fs::read(path)).unwrap();
+        let config = settings.resolve(std::iter::empty(), std::fs::read).unwrap();
         thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let (_ask, asked) = tokio::sync::watch::channel(broker::StopAsked::No);
@@ -100,7 +100,7 @@ impl Wire {
 
     /// Sends bytes; a broker that has closed already is no error.
     pub fn send(&mut self, bytes: &[u8]) {
-        drop(self.stream.write_all(bytes));
+        self.stream.write_all(bytes).ok();
     }
 
     /// The next reply, its length taken off; `None` when the broker closes instead.

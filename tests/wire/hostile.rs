@@ -1,6 +1,6 @@
 //! What no client may bring about: a crash, a hang, memory beyond what it sent.
 
-use std::{io::ErrorKind, time::Duration};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use proto_kafka::{messages::*, protocol::Request};
@@ -38,8 +38,7 @@ fn send_and_forget(key: i16, version: i16, body: &[u8]) {
     let frame = wire.framed(key, version, body);
     wire.send(&frame);
     // A reply, the end of the connection or a wait: all are fine.
-    let waited = wire.stream.peek(&mut [0]);
-    drop(waited.map_err(|error| assert_ne!(error.kind(), ErrorKind::InvalidInput)));
+    wire.stream.peek(&mut [0]).ok();
 }
 
 fn is_alive() {

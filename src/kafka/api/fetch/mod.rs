@@ -199,7 +199,7 @@ async fn read(
     let mut answered = Vec::with_capacity(partitions.len());
     for (key, asked) in partitions {
         let mut answer = one(context, key, asked, left, first).await;
-        if version < 10 && answer.batches.iter().any(|batch| is_zstd(batch)) {
+        if version < 10 && answer.batches.iter().any(is_zstd) {
             answer = Answered::error(Code::UnsupportedCompressionType.code(), None);
         }
         first &= answer.batches.is_empty();
