@@ -1,3 +1,5 @@
+//! What can be wrong with a manifest, by what its reader does next.
+
 use crate::types::Offset;
 
 /// What can be wrong with a manifest.

@@ -107,7 +107,9 @@ proptest! {
     }
 
     #[test]
-    fn hostile_bytes_are_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn hostile_bytes_are_refused_without_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
         prop_assert!(Manifest::decode(&bytes.clone().into()).is_err());
         // With a header that is right, so that the parser sees the bytes too.
         let mut sealed = b"STRANDMF\0\x01\0\0".to_vec();

@@ -1,3 +1,5 @@
+//! What can be wrong with an object, by what its reader or builder does next.
+
 use crate::types::{Offset, PartitionId};
 
 /// What can be wrong with an object or with what one is built from.

@@ -183,9 +183,12 @@ fn record_bytes_are_not_copied() {
 }
 
 prop_compose! {
-    fn batches()(shapes in prop::collection::vec((1i64..20, 1usize..40, 0i64..1000, any::<bool>()), 1..20), first in 0i64..1000)
-        -> Vec<BatchInput>
-    {
+    fn batches()(
+        shapes in prop::collection::vec(
+            (1i64..20, 1usize..40, 0i64..1000, any::<bool>()), 1..20
+        ),
+        first in 0i64..1000,
+    ) -> Vec<BatchInput> {
         let (mut base, mut epoch) = (Offset(first), 1);
         shapes.into_iter().map(|(records, bytes, time, change)| {
             epoch += i32::from(change);
@@ -223,7 +226,8 @@ proptest! {
             for (at, wanted) in batches.iter().enumerate() {
                 let run = footer.find(partition(*topic, *index), Offset(wanted.end.0 - 1)).unwrap();
                 let block = &run.blocks[run.block_of(wanted.base).unwrap()];
-                let content = &bytes[super::index(block.range.start)..super::index(block.range.end)];
+                let range = super::index(block.range.start)..super::index(block.range.end);
+                let content = &bytes[range];
                 block.check(content).unwrap();
                 // Naive: skip the batches of this block that come before the wanted one.
                 let skip: usize = batches[..at]

@@ -1,3 +1,5 @@
+//! Why segments can no longer be uploaded.
+
 use crate::{
     cluster::CommitError,
     object, replication,

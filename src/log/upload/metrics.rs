@@ -1,3 +1,5 @@
+//! Counters of uploads.
+
 use prometheus_client::metrics::counter::Counter;
 
 use crate::metrics::Registry;
