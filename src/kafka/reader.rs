@@ -140,3 +140,97 @@ async fn patient(
 ) -> Result<(), ReadError> {
     clock::timeout(patience, read).await.unwrap_or(Err(ReadError::TimedOut))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use tokio::{
+        io::{AsyncWriteExt, DuplexStream},
+        sync::{Semaphore, watch},
+    };
+
+    use super::*;
+    use crate::{
+        env::task::Tasks,
+        kafka::{Config, Metrics, Services},
+    };
+
+    fn reader(max_idle: Duration) -> (FrameReader<DuplexStream>, DuplexStream, Arc<Shared>) {
+        let (_serving, receiver) = watch::channel(None);
+        let shared = Arc::new(Shared {
+            config: Config { max_idle, ..Config::default() },
+            services: Services { serving: receiver },
+            metrics: Metrics::default(),
+            tasks: Tasks::new(),
+            memory: Arc::new(Semaphore::new(1 << 20)),
+        });
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        (FrameReader::new(ours, Arc::clone(&shared)), theirs, shared)
+    }
+
+    fn frame(bytes: usize) -> Vec<u8> {
+        let mut frame = i32::try_from(bytes).unwrap().to_be_bytes().to_vec();
+        frame.resize(bytes + 4, 0);
+        frame
+    }
+
+    #[tokio::test]
+    async fn large_frames_come_in_one_buffer_used_again_and_again() {
+        let (mut reader, mut client, _shared) = reader(Duration::from_secs(60));
+        let writer = tokio::spawn(async move {
+            for _ in 0..50 {
+                client.write_all(&frame(300_000)).await.unwrap();
+            }
+            client
+        });
+        let mut places = HashSet::new();
+        for _ in 0..50 {
+            let frame = reader.next(|| false).await.unwrap();
+            assert_eq!(frame.bytes.len(), 300_000);
+            places.insert(frame.bytes.as_ptr().addr() / (1 << 20));
+        }
+        assert!(places.len() < 10, "{} places", places.len());
+        writer.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_waits_for_its_share_of_the_memory() {
+        let (mut reader, mut client, shared) = reader(Duration::from_secs(60));
+        let taken = Arc::clone(&shared.memory).acquire_many_owned(1 << 20).await.unwrap();
+        tokio::spawn(async move {
+            client.write_all(&frame(100)).await.unwrap();
+            client.write_all(&frame(200_000)).await.unwrap();
+            client
+        });
+        let small = reader.next(|| false).await.unwrap();
+        assert!(small.memory.is_none(), "a small one does not");
+        let large = clock::timeout(Duration::from_millis(100), reader.next(|| false)).await;
+        assert!(large.is_err());
+        drop(taken);
+        let large = reader.next(|| false).await.unwrap();
+        assert_eq!(large.bytes.len(), 200_000);
+        assert_eq!(shared.memory.available_permits(), (1 << 20) - 200_004);
+    }
+
+    #[tokio::test]
+    async fn silence_ends_a_connection_that_owes_nothing() {
+        let (mut reader, mut client, _shared) = reader(Duration::from_millis(50));
+        assert!(matches!(reader.next(|| false).await, Err(ReadError::TimedOut)));
+        let owing = clock::timeout(Duration::from_millis(300), reader.next(|| true)).await;
+        assert!(owing.is_err(), "it waits on");
+        client.write_all(&frame(10)).await.unwrap();
+        assert_eq!(reader.next(|| false).await.unwrap().bytes.len(), 10);
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_gives_its_buffer_back() {
+        let (mut reader, mut client, _shared) = reader(Duration::from_secs(60));
+        client.write_all(&frame(10_000)).await.unwrap();
+        drop(reader.next(|| false).await.unwrap());
+        assert!(reader.buffer.capacity() > 1000);
+        let waiting = Duration::from_millis(1300);
+        assert!(clock::timeout(waiting, reader.next(|| false)).await.is_err());
+        assert!(reader.buffer.capacity() <= 2 * IDLE_BYTES, "{}", reader.buffer.capacity());
+    }
+}
