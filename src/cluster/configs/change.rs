@@ -1,5 +1,7 @@
 //! Changes of a set of values: IncrementalAlterConfigs' operations, pure.
 
+use std::collections::BTreeSet;
+
 use super::{Definition, Error, Kind, Values, definition::elements};
 
 /// One operation on one name.
@@ -41,16 +43,13 @@ pub fn apply_operations(
             Operation::Delete => None,
             Operation::Append(added) => {
                 let mut list = list("APPEND")?;
-                for element in elements(added) {
-                    if !list.contains(&element) {
-                        list.push(element);
-                    }
-                }
+                let mut seen: BTreeSet<&str> = list.iter().copied().collect();
+                list.extend(elements(added).into_iter().filter(|element| seen.insert(element)));
                 Some(list.join(","))
             }
             Operation::Subtract(removed) => {
                 let mut list = list("SUBTRACT")?;
-                let removed = elements(removed);
+                let removed: BTreeSet<&str> = elements(removed).into_iter().collect();
                 list.retain(|element| !removed.contains(element));
                 Some(list.join(","))
             }

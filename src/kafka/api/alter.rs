@@ -5,7 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{refusal::Refusal, resources::Resource, topics::is_internal};
+use super::{
+    refusal::Refusal,
+    resources::Resource,
+    topics::{in_order, is_internal},
+};
 use crate::{
     cluster::{
         ConfigResource, Record, State,
@@ -72,7 +76,7 @@ pub(super) async fn alter(
             Err(refusal) => Err(refusal),
         }
     });
-    futures::future::join_all(outcomes).await
+    in_order(outcomes).await
 }
 
 /// What to record for each change: nothing when all is as asked for already.

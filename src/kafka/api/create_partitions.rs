@@ -2,16 +2,15 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures::future::join_all;
 use proto_kafka::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse,
+    CreatePartitionsRequest, CreatePartitionsResponse, TopicName,
     create_partitions_request::CreatePartitionsTopic,
     create_partitions_response::CreatePartitionsTopicResult,
 };
 
 use super::{
     refusal::{Refusal, wire},
-    topics::{MAX_NEW_PARTITIONS, check_assignment, duplicates, replicas, require_not_internal},
+    topics::{MAX_NEW_PARTITIONS, check_assignment, in_order, replicas, require_not_internal},
 };
 use crate::{
     cluster::{Record, State},
@@ -25,10 +24,11 @@ pub(super) async fn handle(
     _version: i16,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
-    let plans = context.serving.cluster.with(|state| plan(state, &request));
+    let (topics, twice) = namings(request.topics);
+    let plans = context.serving.cluster.with(|state| plan(state, &topics, &twice));
     let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or_default());
     let validate_only = request.validate_only;
-    let results = plans.into_iter().map(|(topic, verdict)| async move {
+    let results = topics.into_iter().zip(plans).map(|(topic, verdict)| async move {
         let grown = match verdict {
             Ok(_) if validate_only => Ok(()),
             Ok(id) => grow(context, id, topic.count, patience).await,
@@ -36,32 +36,41 @@ pub(super) async fn handle(
         };
         let (code, text) = wire(&grown);
         CreatePartitionsTopicResult::default()
-            .with_name(topic.name.clone())
+            .with_name(topic.name)
             .with_error_code(code)
             .with_error_message(text)
     });
-    CreatePartitionsResponse::default().with_results(join_all(results).await)
+    CreatePartitionsResponse::default().with_results(in_order(results).await)
 }
 
-type Verdict<'a> = (&'a CreatePartitionsTopic, Result<TopicId, Refusal>);
-
-fn plan<'a>(state: &State, request: &'a CreatePartitionsRequest) -> Vec<Verdict<'a>> {
-    let twice = duplicates(request.topics.iter().map(|topic| topic.name.as_str()));
-    let mut answered = BTreeSet::new();
-    let mut added = 0_usize;
-    let mut plans = Vec::new();
-    for topic in &request.topics {
-        if !answered.insert(topic.name.as_str()) {
-            continue;
+/// The topics, each under its first naming, and the names that came again.
+fn namings(
+    topics: Vec<CreatePartitionsTopic>,
+) -> (Vec<CreatePartitionsTopic>, BTreeSet<TopicName>) {
+    let (mut named, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    let first = |topic: &CreatePartitionsTopic| {
+        let new = named.insert(topic.name.clone());
+        if !new {
+            twice.insert(topic.name.clone());
         }
-        let verdict = if twice.contains(topic.name.as_str()) {
-            Err(Refusal::invalid_request("Duplicate topic name."))
-        } else {
-            check(state, topic, &mut added)
-        };
-        plans.push((topic, verdict));
-    }
-    plans
+        new
+    };
+    (topics.into_iter().filter(first).collect(), twice)
+}
+
+fn plan(
+    state: &State,
+    topics: &[CreatePartitionsTopic],
+    twice: &BTreeSet<TopicName>,
+) -> Vec<Result<TopicId, Refusal>> {
+    let mut added = 0_usize;
+    let verdict = |topic: &CreatePartitionsTopic| {
+        if twice.contains(&topic.name) {
+            return Err(Refusal::invalid_request("Duplicate topic name."));
+        }
+        check(state, topic, &mut added)
+    };
+    topics.iter().map(verdict).collect()
 }
 
 fn check(
@@ -151,8 +160,8 @@ mod tests {
         let mut state = state(&[1]);
         add_topic(&mut state, 1, "a", 3);
         add_topic(&mut state, 2, "__consumer_offsets", 1);
-        let request = CreatePartitionsRequest::default().with_topics(topics);
-        plan(&state, &request).into_iter().map(|(_, verdict)| verdict).collect()
+        let (topics, twice) = namings(topics);
+        plan(&state, &topics, &twice)
     }
 
     fn refused(topic: CreatePartitionsTopic) -> (Code, String) {

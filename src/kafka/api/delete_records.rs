@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
 use proto_kafka::messages::{
     DeleteRecordsRequest, DeleteRecordsResponse, TopicName,
     delete_records_request::DeleteRecordsPartition,
     delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult},
 };
 
-use super::topics::is_internal;
+use super::topics::{in_order, is_internal};
 use crate::{
     env::clock::timeout,
     kafka::{
@@ -26,8 +25,9 @@ pub(super) async fn handle(
 ) -> DeleteRecordsResponse {
     let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or_default());
     let topics = request.topics.into_iter().map(|topic| async move {
-        let partitions = topic.partitions.iter().map(|partition| async {
-            let deleted = timeout(patience, delete(context, &topic.name, partition)).await;
+        let name = &topic.name;
+        let partitions = topic.partitions.into_iter().map(|partition| async move {
+            let deleted = timeout(patience, delete(context, name, &partition)).await;
             let deleted = deleted.unwrap_or(Err(Code::RequestTimedOut));
             let result = DeleteRecordsPartitionResult::default()
                 .with_partition_index(partition.partition_index);
@@ -36,11 +36,10 @@ pub(super) async fn handle(
                 Err(code) => result.with_low_watermark(-1).with_error_code(code.code()),
             }
         });
-        DeleteRecordsTopicResult::default()
-            .with_partitions(join_all(partitions).await)
-            .with_name(topic.name.clone())
+        let partitions = in_order(partitions).await;
+        DeleteRecordsTopicResult::default().with_partitions(partitions).with_name(topic.name)
     });
-    DeleteRecordsResponse::default().with_topics(join_all(topics).await)
+    DeleteRecordsResponse::default().with_topics(in_order(topics).await)
 }
 
 async fn delete(

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::join_all;
 use proto_kafka::messages::{
     DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
     delete_topics_response::DeletableTopicResult,
@@ -10,7 +9,7 @@ use proto_kafka::messages::{
 
 use super::{
     refusal::{Refusal, wire},
-    topics::{duplicates, require_not_internal},
+    topics::{duplicates, in_order, require_not_internal},
 };
 use crate::{
     cluster::{Record, State, configs::BrokerConfig},
@@ -55,7 +54,7 @@ pub(super) async fn handle(
         }
         result
     });
-    DeleteTopicsResponse::default().with_responses(join_all(responses).await)
+    DeleteTopicsResponse::default().with_responses(in_order(responses).await)
 }
 
 fn plan(state: &State, enabled: bool, version: i16, request: &DeleteTopicsRequest) -> Vec<Plan> {

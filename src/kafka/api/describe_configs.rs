@@ -19,7 +19,7 @@ use crate::{
         State,
         configs::{BROKER, Definition, Layers, Setting, Source, TOPIC, Update, Values},
     },
-    kafka::context::Context,
+    kafka::{context::Context, error::Code},
     types::BrokerId,
 };
 
@@ -37,10 +37,13 @@ pub(super) async fn handle(
             synonyms: request.include_synonyms,
             documentation: request.include_documentation,
         };
-        request.resources.iter().map(|resource| view.describe(resource)).collect()
+        view.describe_all(&request.resources)
     });
     DescribeConfigsResponse::default().with_results(results)
 }
+
+/// Most configs of an answer: a short request names any number of resources.
+const MOST: usize = 100_000;
 
 /// What is asked of, and how much of it.
 struct View<'a> {
@@ -52,21 +55,32 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    fn describe(&self, asked: &DescribeConfigsResource) -> DescribeConfigsResult {
-        let entries = Resource::of(asked.resource_type, &asked.resource_name, self.broker)
-            .and_then(|resource| self.entries(&resource));
-        let (code, text) = wire(&entries);
-        // Null and empty both mean every name, as in Kafka.
-        let wanted = |entry: &DescribeConfigsResourceResult| match &asked.configuration_keys {
-            Some(names) if !names.is_empty() => names.contains(&entry.name),
-            _ => true,
+    fn describe_all(&self, asked: &[DescribeConfigsResource]) -> Vec<DescribeConfigsResult> {
+        let mut left = MOST;
+        let describe = |asked: &DescribeConfigsResource| {
+            let entries = if left == 0 {
+                let text = "Too many configs for one answer: name fewer resources in a request.";
+                Err(Refusal::new(Code::PolicyViolation, text))
+            } else {
+                self.wanted_entries(asked)
+            };
+            left = left.saturating_sub(entries.as_ref().map_or(0, Vec::len));
+            result(asked, entries)
         };
-        DescribeConfigsResult::default()
-            .with_error_code(code)
-            .with_error_message(text)
-            .with_resource_type(asked.resource_type)
-            .with_resource_name(asked.resource_name.clone())
-            .with_configs(entries.unwrap_or_default().into_iter().filter(wanted).collect())
+        asked.iter().map(describe).collect()
+    }
+
+    fn wanted_entries(
+        &self,
+        asked: &DescribeConfigsResource,
+    ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
+        let resource = Resource::of(asked.resource_type, &asked.resource_name, self.broker)?;
+        let mut entries = self.entries(&resource)?;
+        // Null and empty both mean every name, as in Kafka.
+        if let Some(names) = asked.configuration_keys.as_ref().filter(|names| !names.is_empty()) {
+            entries.retain(|entry| names.contains(&entry.name));
+        }
+        Ok(entries)
     }
 
     fn entries(
@@ -146,6 +160,19 @@ impl View<'_> {
     }
 }
 
+fn result(
+    asked: &DescribeConfigsResource,
+    entries: Result<Vec<DescribeConfigsResourceResult>, Refusal>,
+) -> DescribeConfigsResult {
+    let (code, text) = wire(&entries);
+    DescribeConfigsResult::default()
+        .with_error_code(code)
+        .with_error_message(text)
+        .with_resource_type(asked.resource_type)
+        .with_resource_name(asked.resource_name.clone())
+        .with_configs(entries.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,10 +185,17 @@ mod tests {
             .with_configuration_keys(None)
     }
 
-    fn described(state: &State, asked: &DescribeConfigsResource) -> DescribeConfigsResult {
+    fn all_described(
+        state: &State,
+        asked: &[DescribeConfigsResource],
+    ) -> Vec<DescribeConfigsResult> {
         let layers = layers(state);
         let broker = BrokerId(1);
-        View { state, layers, broker, synonyms: true, documentation: true }.describe(asked)
+        View { state, layers, broker, synonyms: true, documentation: true }.describe_all(asked)
+    }
+
+    fn described(state: &State, asked: &DescribeConfigsResource) -> DescribeConfigsResult {
+        all_described(state, std::slice::from_ref(asked)).remove(0)
     }
 
     fn entry<'a>(
@@ -238,6 +272,17 @@ mod tests {
         let result = described(&state, &asked(4, ""));
         assert_eq!(result.configs.len(), 1);
         assert_eq!(result.configs[0].config_source, 3);
+    }
+
+    #[test]
+    fn an_answer_has_an_end_however_often_a_topic_is_named() {
+        let mut state = state(&[1]);
+        add_topic(&mut state, 1, "t", 1);
+        let results = all_described(&state, &vec![asked(2, "t"); 10_000]);
+        assert_eq!(results.len(), 10_000);
+        let entries: usize = results.iter().map(|result| result.configs.len()).sum();
+        assert!((MOST..MOST + TOPIC.len()).contains(&entries));
+        assert_eq!((results[0].error_code, results[9_999].error_code), (0, 44));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::{
     kafka::{context::Context, error::Code},
 };
 
+/// Most partitions of a request.
+const MOST: usize = 100_000;
+
 /// The types of election: preferred and unclean.
 const TYPES: [i8; 2] = [0, 1];
 
@@ -26,11 +29,15 @@ pub(super) async fn handle(
 
 fn answer(state: &State, version: i16, request: &ElectLeadersRequest) -> ElectLeadersResponse {
     let response = ElectLeadersResponse::default();
-    if version >= 1 && !TYPES.contains(&request.election_type) {
-        return response.with_error_code(Code::InvalidRequest.code());
-    }
     // Asked for all partitions, Kafka leaves out those that need no election.
     let asked = request.topic_partitions.iter().flatten();
+    let partitions: usize = asked.clone().map(|topic| topic.partitions.len()).sum();
+    let wrong = version >= 1 && !TYPES.contains(&request.election_type);
+    if wrong || partitions > MOST {
+        // Version 0 has no place for a code.
+        let code = if version >= 1 { Code::InvalidRequest.code() } else { 0 };
+        return response.with_error_code(code);
+    }
     response.with_replica_election_results(asked.map(|topic| elect(state, topic)).collect())
 }
 
@@ -38,14 +45,8 @@ fn elect(state: &State, asked: &TopicPartitions) -> ReplicaElectionResult {
     let results = asked.partitions.iter().map(|&index| {
         let topic = state.topic(&asked.topic);
         let refusal = match topic.map(|topic| topic.partition(index)) {
-            None => Refusal::new(
-                Code::UnknownTopicOrPartition,
-                format!("No such topic as {}", asked.topic.as_str()),
-            ),
-            Some(None) => Refusal::new(
-                Code::UnknownTopicOrPartition,
-                format!("No such partition as {}-{index}", asked.topic.as_str()),
-            ),
+            None => Refusal::new(Code::UnknownTopicOrPartition, "No such topic."),
+            Some(None) => Refusal::new(Code::UnknownTopicOrPartition, "No such partition."),
             Some(Some(_)) => Refusal::new(
                 Code::ElectionNotNeeded,
                 "Leader election not needed for topic partition.",
@@ -87,8 +88,11 @@ mod tests {
             let codes: Vec<i16> = results.map(|result| result.error_code).collect();
             assert_eq!(codes, [84, 3, 3]);
         }
-        let unknown = request.with_election_type(2);
+        let unknown = request.clone().with_election_type(2);
         assert_eq!(received(&answer(&state, 1, &unknown), 1).error_code, 42);
+        let many = request.with_topic_partitions(Some(vec![asked("a", vec![0; 100_001])]));
+        assert_eq!(received(&answer(&state, 1, &many), 1).error_code, 42);
+        assert!(received(&answer(&state, 0, &many), 0).replica_election_results.is_empty());
         let all = ElectLeadersRequest::default().with_topic_partitions(None);
         assert!(answer(&state, 2, &all).replica_election_results.is_empty());
     }

@@ -2,7 +2,9 @@
 //!
 //! Does not own: creating and deleting (`create_topics`, `delete_topics`).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, future::Future};
+
+use futures::StreamExt;
 
 use super::refusal::Refusal;
 use crate::{
@@ -143,6 +145,13 @@ pub(super) fn check_assignment(
         )),
         _ => Ok(()),
     }
+}
+
+/// Runs what one request asks for a few at a time, so that its size is not its memory; the results
+/// are in order.
+pub(super) async fn in_order<T, F: Future<Output = T>>(work: impl Iterator<Item = F>) -> Vec<T> {
+    const AT_ONCE: usize = 64;
+    futures::stream::iter(work).buffered(AT_ONCE).collect().await
 }
 
 /// What occurs more than once.
