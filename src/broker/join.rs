@@ -14,7 +14,7 @@ use crate::{
     env::{Env, task::Tasks},
     http,
     store::{self, BucketUrl, Store},
-    wal::{self, Folder},
+    wal::Folder,
 };
 
 /// How long a holder of the lease may take to answer.
@@ -26,20 +26,13 @@ pub(super) async fn open_folder(
     url: &BucketUrl,
 ) -> Result<Folder, Error> {
     let failed = |source| Error::Folder { path: config.wal_dir.clone(), source };
-    let folder = scan_folder(&config.wal_dir, env).await.map_err(failed)?;
+    let (path, opening) = (config.wal_dir.clone(), env.clone());
+    let opened = Tasks::blocking(move || Folder::open(&path, &opening)).await?;
+    let folder = opened.map_err(failed)?;
     if *url == BucketUrl::Memory && folder.identity().cluster.is_some() {
         return Err(Error::Forgetful(config.wal_dir.clone()));
     }
     Ok(folder)
-}
-
-pub(super) async fn scan_folder(path: &Path, env: &Env) -> Result<Folder, wal::Error> {
-    let (path, env) = (path.to_owned(), env.clone());
-    // A panic in the scan is a bug; it must not pass for an empty folder.
-    match Tasks::blocking(move || Folder::open(&path, &env)).await {
-        Ok(opened) => opened,
-        Err(gone) => std::panic::resume_unwind(gone.into_panic()),
-    }
 }
 
 /// Whether the folder's disk takes and keeps a small write.

@@ -140,7 +140,7 @@ fn parse_bucket(text: &str) -> Result<BucketUrl, Error> {
 impl Broker {
     async fn live(
         &self,
-        mut folder: Folder,
+        folder: Folder,
         store: &Store,
         began: Duration,
         say: &(dyn Fn(&str) + Sync),
@@ -173,10 +173,9 @@ impl Broker {
                     tracing::error!(%reason, folder = %self.config.wal_dir.display(),
                         "the write-ahead log's disk failed, nothing more is acknowledged");
                     incarnation.abort(self).await;
-                    let Some(reopened) = self.reopen(folder, &reason).await? else {
+                    if self.unless_asked(self.until_disk_is_back(&reason)).await.is_none() {
                         return Ok(Ended::Left { reason: drain::keep(&self.config.wal_dir) });
-                    };
-                    folder = reopened;
+                    }
                 }
                 incarnation::End::Log(other) => {
                     incarnation.abort(self).await;
@@ -192,24 +191,12 @@ impl Broker {
         }
     }
 
-    /// Waits until the disk takes writes again, then reads the folder anew (H12).
-    async fn reopen(&self, folder: Folder, reason: &str) -> Result<Option<Folder>, Error> {
-        drop(folder);
+    /// Waits until the disk takes writes again; recovery then reads the folder anew (H12).
+    async fn until_disk_is_back(&self, reason: &str) {
         self.status.waiting(format!("the disk of the WAL folder failed: {reason}; waiting for it"));
-        let path = &self.config.wal_dir;
-        let opened = self.unless_asked(async {
-            loop {
-                clock::sleep(DISK_RETRY).await;
-                if !join::takes_writes(path, &self.env).await {
-                    continue;
-                }
-                match join::scan_folder(path, &self.env).await {
-                    Ok(folder) => return folder,
-                    Err(error) => tracing::warn!(%error, "the wal folder cannot be read yet"),
-                }
-            }
-        });
-        Ok(opened.await)
+        while !join::takes_writes(&self.config.wal_dir, &self.env).await {
+            clock::sleep(DISK_RETRY).await;
+        }
     }
 
     /// The outcome of `work`, or `None` when the operator wants an end first.

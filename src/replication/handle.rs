@@ -163,8 +163,10 @@ impl Replication {
     pub async fn stop(&self) {
         self.shared.ask(|asked| asked.stop = true);
         self.ended().await;
-        let mut threads = self.owner.threads.lock().unwrap_or_else(|p| p.into_inner());
-        let threads = std::mem::take(&mut *threads);
+        let threads = {
+            let mut threads = self.owner.threads.lock().unwrap_or_else(|p| p.into_inner());
+            std::mem::take(&mut *threads)
+        };
         let join = || threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count();
         // A thread that panicked has told so itself.
         drop(Tasks::blocking(join).await);

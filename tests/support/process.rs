@@ -41,6 +41,16 @@ impl Setup {
         }
     }
 
+    /// A broker on the S3 double, its WAL under `root`.
+    pub fn on_double(root: &Path, double: &super::s3_double::S3Double) -> Self {
+        let mut setup = Self::folders(root).with(&["--s3-endpoint", &double.endpoint()]);
+        setup.bucket = format!("s3://{}/cluster", super::s3_double::BUCKET);
+        setup.variables = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"]
+            .map(|name| (name.to_owned(), "double".to_owned()))
+            .to_vec();
+        setup
+    }
+
     /// The same bucket, another disk and other ports.
     pub fn elsewhere(&self, root: &Path) -> Self {
         Self {

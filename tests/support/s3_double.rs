@@ -71,6 +71,7 @@ pub(crate) struct S3Double {
 struct Shared {
     objects: BTreeMap<String, Object>,
     orders: VecDeque<Order>,
+    always: Option<(u16, &'static str)>,
     requests: Vec<String>,
     writes: u64,
     clock_behind: Duration,
@@ -131,6 +132,11 @@ impl S3Double {
     /// Orders a fault for the next request of `method` whose key contains `part`.
     pub(crate) fn next(&self, method: &'static str, part: &'static str, fault: Fault) {
         self.lock().orders.push_back(Order { method, part, fault });
+    }
+
+    /// Answers everything with this status and code and carries nothing out, until told `None`.
+    pub(crate) fn always(&self, answer: Option<(u16, &'static str)>) {
+        self.lock().always = answer;
     }
 
     /// Forgets faults that have not struck.
@@ -292,6 +298,9 @@ fn error(status: u16, code: &str) -> Reply {
 impl Shared {
     fn note(&mut self, request: &Request) -> Option<Fault> {
         self.requests.push(format!("{} {}", request.method, request.key));
+        if let Some((status, code)) = self.always {
+            return Some(Fault::Answer(status, code));
+        }
         let strikes =
             |order: &Order| order.method == request.method && request.key.contains(order.part);
         let at = self.orders.iter().position(strikes)?;
