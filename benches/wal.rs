@@ -3,6 +3,8 @@
 //! Batches of several sizes from several tasks, each waiting for its commit. The bucket's side is
 //! played by a task that trims closed segments at once.
 
+#![allow(clippy::print_stdout, reason = "figures are its output")]
+
 use std::{
     path::PathBuf,
     sync::{

@@ -252,7 +252,7 @@ impl Driver {
                     }
                 }
                 writer::Effect::Committed { segment, number, payload } => {
-                    self.commit(segment, number, payload);
+                    self.commit(segment, number, &payload);
                 }
                 writer::Effect::Closed { segment, entries } => self.close(segment, entries),
                 writer::Effect::Drained => {}
@@ -327,7 +327,7 @@ impl Driver {
         self.shared.tell_wants_spare(&state);
     }
 
-    fn commit(&mut self, segment: SegmentId, number: u64, group: Payload) {
+    fn commit(&mut self, segment: SegmentId, number: u64, group: &Payload) {
         let written = self.written.pop_front();
         let (written, append_ms) = written.expect("an entry is written before it is committed");
         let entry = ResidentEntry { segment, number, append_ms, written, group: group.clone() };

@@ -102,7 +102,7 @@ impl Waiting {
     }
 
     /// Copies a batch in. A group grows to `most_bytes` unless one batch is larger.
-    pub(super) fn push(&mut self, append: &Append<'_>, most_bytes: u64) -> Commit {
+    pub(super) fn push(&mut self, append: Append<'_>, most_bytes: u64) -> Commit {
         let body = append.batch.get(BATCH_HEADER_BYTES..).unwrap_or_default();
         let length = BATCH_HEADER_BYTES + body.len();
         let bytes = count(BATCH_PREFIX_BYTES + length);
@@ -129,7 +129,7 @@ impl Waiting {
             part: group.parts.len(),
             start,
             length,
-            sink: append.sink.clone(),
+            sink: append.sink,
         });
         group.bytes += bytes;
         self.bytes += bytes;
@@ -241,7 +241,7 @@ mod tests {
             internal: false,
             sink: Arc::new(Nobody),
         };
-        drop(waiting.push(&append, most_bytes));
+        drop(waiting.push(append, most_bytes));
     }
 
     #[test]

@@ -33,6 +33,13 @@ struct Owner {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
+impl Owner {
+    fn take_threads(&self) -> Vec<JoinHandle<()>> {
+        let mut threads = self.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        std::mem::take(&mut *threads)
+    }
+}
+
 impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.ask(|asked| asked.gone = true);
@@ -77,7 +84,7 @@ impl Replication {
     /// # Errors
     /// Nothing was appended then.
     pub fn append(&self, append: Append<'_>) -> Result<Commit, AppendError> {
-        self.shared.append(&append)
+        self.shared.append(append)
     }
 
     /// Proves that this incarnation was not fenced at some instant after the call (4.7).
@@ -159,14 +166,11 @@ impl Replication {
         reason.ok().and_then(|reason| reason.clone()).unwrap_or(EndReason::Stopped)
     }
 
-    /// Commits what was appended and ends the threads.
+    /// Commits what was appended, ends the threads and lets go of every `Sink`.
     pub async fn stop(&self) {
         self.shared.ask(|asked| asked.stop = true);
         self.ended().await;
-        let threads = {
-            let mut threads = self.owner.threads.lock().unwrap_or_else(|p| p.into_inner());
-            std::mem::take(&mut *threads)
-        };
+        let threads = self.owner.take_threads();
         let join = || threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count();
         // A thread that panicked has told so itself.
         drop(Tasks::blocking(join).await);

@@ -31,7 +31,7 @@ impl EntryReader {
         Ok(Self { segment, reader, entries, folder: folder.clone(), memory, failed: false })
     }
 
-    fn from_memory(&mut self) -> Option<Entry> {
+    fn resident(&mut self) -> Option<Entry> {
         let state = self.memory.as_ref()?.state();
         let resident = state.resident.find(self.segment, self.reader.number())?.clone();
         drop(state);
@@ -41,7 +41,7 @@ impl EntryReader {
         Some(entry)
     }
 
-    fn from_file(&mut self) -> Result<Entry, Error> {
+    fn read_back(&mut self) -> Result<Entry, Error> {
         let number = self.reader.number();
         let entry = self.reader.next()?.and_then(|raw| raw.decode());
         // The file of a trimmed segment may hold another by now.
@@ -58,7 +58,7 @@ impl Iterator for EntryReader {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.failed && self.reader.number() < self.entries {
-            let entry = self.from_memory().map_or_else(|| self.from_file(), Ok);
+            let entry = self.resident().map_or_else(|| self.read_back(), Ok);
             self.failed = entry.is_err();
             match entry {
                 Ok(entry) if entry.batches.is_empty() => {}

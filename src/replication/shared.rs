@@ -142,9 +142,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    pub(super) fn append(&self, append: &Append<'_>) -> Result<Commit, AppendError> {
+    pub(super) fn append(&self, append: Append<'_>) -> Result<Commit, AppendError> {
         let mut state = self.state();
-        if let Err(refused) = self.admit(&state, append) {
+        if let Err(refused) = self.admit(&state, &append) {
             self.metrics.refused.inc();
             return Err(refused);
         }

@@ -479,7 +479,8 @@ async fn without_room_writes_wait_and_go_on_by_themselves() {
             }
         }
     });
-    soon(commit.await).await.unwrap();
+    let commit = commit.await;
+    soon(commit).await.unwrap();
 }
 
 #[tokio::test]

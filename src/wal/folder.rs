@@ -178,7 +178,7 @@ impl Folder {
         }
         for name in self.inner.env.disk.list(&self.inner.path)? {
             if Name::decode(&name).is_some_and(|name| name.segment == segment) {
-                state.pool.give_back(self.inner.path.join(name))?;
+                state.pool.give_back(&self.inner.path.join(name))?;
             }
         }
         Ok(self.inner.env.disk.sync_folder(&self.inner.path)?)
@@ -283,7 +283,7 @@ impl Folder {
         self.keep_ballast(&names)?;
         let new = self.state().pool.begin(bytes)?;
         new.fill(enough)?;
-        Ok(self.state().pool.add(new)?)
+        Ok(self.state().pool.add(&new)?)
     }
 
     /// A segment's entries from its files.

@@ -42,9 +42,9 @@ impl Name {
         let incarnation = Incarnation(fields.next()?.parse().ok()?);
         let segment = SegmentId { incarnation, sequence: fields.next()?.parse().ok()? };
         let nonce = u64::from_str_radix(fields.next()?, 16).ok()?;
-        let name_ = Self { segment, nonce, part: fields.next()?.parse().ok()? };
+        let found = Self { segment, nonce, part: fields.next()?.parse().ok()? };
         // One file, one name: nothing but our own spelling counts.
-        (name_.encode() == name).then_some(name_)
+        (found.encode() == name).then_some(found)
     }
 }
 
@@ -129,19 +129,19 @@ impl Pool {
     }
 
     /// Adds a filled file to the free ones.
-    pub(crate) fn add(&mut self, new: NewFile) -> io::Result<()> {
-        self.give_back(new.path)?;
+    pub(crate) fn add(&mut self, new: &NewFile) -> io::Result<()> {
+        self.give_back(&new.path)?;
         self.disk.sync_folder(&self.folder)
     }
 
     /// Takes a file out of its segment; durable after the folder's next sync.
-    pub(crate) fn give_back(&mut self, path: PathBuf) -> io::Result<()> {
+    pub(crate) fn give_back(&mut self, path: &Path) -> io::Result<()> {
         if self.free.len() >= MOST_FREE {
-            return self.disk.delete(&path);
+            return self.disk.delete(path);
         }
         let free = self.folder.join(format!("free-{}.wal", self.next));
         self.next += 1;
-        self.disk.rename(&path, &free)?;
+        self.disk.rename(path, &free)?;
         self.free.push(free);
         Ok(())
     }

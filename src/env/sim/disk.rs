@@ -366,8 +366,10 @@ impl Disk for SimDisk {
         let mut inner = SimDisk::lock(self);
         inner.alive()?;
         let free = inner.locked.insert(path.to_owned());
-        let guard = || Box::new(Unlock(self.clone(), path.to_owned())) as Box<dyn Send + Sync>;
-        Ok(free.then(guard))
+        Ok(free.then(|| {
+            let guard: Box<dyn Send + Sync> = Box::new(Unlock(self.clone(), path.to_owned()));
+            guard
+        }))
     }
 
     fn free_bytes(&self, _folder: &Path) -> io::Result<u64> {
