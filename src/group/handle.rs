@@ -205,17 +205,14 @@ impl Groups {
         self.ask(group, Request::Leave(members)).await.each()
     }
 
-    /// Commits positions: one result each, when all are durable.
-    ///
-    /// # Errors
-    /// When the caller may not commit, or the coordinator cannot say.
-    pub async fn commit(
+    /// Begins to commit positions. What is asked after it is asked of a state that has them.
+    pub async fn begin_commit(
         &self,
         group: &GroupId,
         caller: Caller,
         positions: Vec<(TopicPartition, Position)>,
-    ) -> Result<Vec<Result<(), Error>>, Error> {
-        self.ask(group, Request::Commit(caller, positions)).await.each()
+    ) -> Committing {
+        Committing(self.send(group, Request::Commit(caller, positions)).await)
     }
 
     /// Committed positions of the given partitions, in order, or of all (`None`).
@@ -294,17 +291,19 @@ impl Groups {
     }
 
     async fn ask(&self, group: &GroupId, request: Request) -> Answer {
-        let commands = match self.route(group) {
-            Ok(commands) => commands,
-            Err(error) => return Answer::Failed(error),
-        };
+        answer(self.send(group, request).await).await
+    }
+
+    async fn send(
+        &self,
+        group: &GroupId,
+        request: Request,
+    ) -> Result<oneshot::Receiver<Answer>, Error> {
+        let commands = self.route(group)?;
         let (reply, answer) = oneshot::channel();
         let command = Command::Ask { group: group.clone(), request, reply };
-        if commands.send(command).await.is_err() {
-            return Answer::Failed(Error::NotCoordinator);
-        }
-        // A coordinator that lost its partition answers nobody.
-        answer.await.unwrap_or(Answer::Failed(Error::NotCoordinator))
+        commands.send(command).await.map_err(|_| Error::NotCoordinator)?;
+        Ok(answer)
     }
 
     fn route(&self, group: &GroupId) -> Result<mpsc::Sender<Command>, Error> {
@@ -327,6 +326,28 @@ impl Groups {
             Some(slot) if slot.is_ready() => Ok(slot.commands.clone()),
             Some(_) | None => Err(Error::LoadInProgress),
         })
+    }
+}
+
+/// A commit under way.
+#[derive(Debug)]
+pub struct Committing(Result<oneshot::Receiver<Answer>, Error>);
+
+impl Committing {
+    /// Waits until all is durable: one result for each position.
+    ///
+    /// # Errors
+    /// When the caller may not commit, or the coordinator cannot say.
+    pub async fn done(self) -> Result<Vec<Result<(), Error>>, Error> {
+        answer(self.0).await.each()
+    }
+}
+
+/// A coordinator that lost its partition answers nobody.
+async fn answer(sent: Result<oneshot::Receiver<Answer>, Error>) -> Answer {
+    match sent {
+        Ok(answer) => answer.await.unwrap_or(Answer::Failed(Error::NotCoordinator)),
+        Err(error) => Answer::Failed(error),
     }
 }
 

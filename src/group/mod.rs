@@ -22,7 +22,7 @@ mod words;
 
 pub use config::Config;
 pub use error::Error;
-pub use handle::{Groups, Parts};
+pub use handle::{Committing, Groups, Parts};
 pub use metrics::Metrics;
 pub use words::{
     Caller, Committed, DescribedMember, Description, GroupId, GroupState, InstanceId, Join,

@@ -6,42 +6,54 @@
 
 use std::collections::VecDeque;
 
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use proto_kafka::messages::{
     OffsetCommitRequest, OffsetCommitResponse,
     offset_commit_request::OffsetCommitRequestPartition,
     offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
 };
 
-use super::group::{caller, group_id, kept, partition};
+use super::{
+    Call, Later, decode, encode,
+    group::{caller, group_id, kept, partition},
+};
 use crate::{
+    cluster::State,
     group::{Error, Position, TopicPartition},
-    kafka::{
-        context::Context,
-        error::{Code, Coded},
-    },
+    kafka::error::{BadRequest, Code, Coded},
     types::{LeaderEpoch, Offset},
 };
 
-pub(super) async fn handle(
-    context: &Context,
-    version: i16,
-    request: OffsetCommitRequest,
-) -> OffsetCommitResponse {
-    let partitions_of = |topic: &str| {
-        context.serving.cluster.with(|state| state.topic(topic).map_or(0, |t| t.partitions.len()))
-    };
-    let positions = known(&request, partitions_of);
-    let which: Vec<_> = positions.iter().map(|(partition, _)| partition.clone()).collect();
-    let committed = if positions.is_empty() {
-        Ok(Vec::new())
-    } else {
+/// Commits of one connection overlap, as its batches do: each waits for the log, not for the
+/// commit before it.
+pub(super) fn begin(call: Call) -> BoxFuture<'static, Result<Later, BadRequest>> {
+    Box::pin(async move {
+        let Call { context, version, body } = call;
+        let request: OffsetCommitRequest = decode(body, version)?;
+        let partitions_of = |topic: &str| {
+            let count = |state: &State| state.topic(topic).map_or(0, |t| t.partitions.len());
+            context.serving.cluster.with(count)
+        };
+        let positions = known(&request, partitions_of);
+        let which: Vec<_> = positions.iter().map(|(partition, _)| partition.clone()).collect();
         let instance = request.group_instance_id.as_ref();
         let generation = request.generation_id_or_member_epoch;
         let caller = caller(&request.member_id, instance, generation);
         let group = group_id(&request.group_id);
-        context.serving.groups.commit(&group, caller, positions).await
-    };
-    answer(&request, &which, committed, version)
+        if positions.is_empty() {
+            let answer = encode(&answer(&request, &which, Ok(Vec::new()), version), version);
+            return Ok(ready(Ok(answer)).boxed());
+        }
+        let committing = context.serving.groups.begin_commit(&group, caller, positions).await;
+        Ok(async move {
+            let committed = committing.done().await;
+            Ok(encode(&answer(&request, &which, committed, version), version))
+        }
+        .boxed())
+    })
 }
 
 /// The positions of partitions that exist, in the request's order.
