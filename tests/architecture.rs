@@ -1,5 +1,14 @@
 //! Holds the source tree to its plan: floors, sizes and the seam to the operating system.
 
+// A test that cannot go on says so by panicking.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout
+)]
+#![allow(clippy::needless_pass_by_value, clippy::let_underscore_must_use)]
+
 use std::{
     collections::BTreeSet,
     fs,

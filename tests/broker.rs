@@ -1,5 +1,14 @@
 //! One broker as a process on folders: start, drain, loss, neighbours, deletes.
 
+// A test that cannot go on says so by panicking.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout
+)]
+#![allow(clippy::needless_pass_by_value, clippy::let_underscore_must_use)]
+
 mod support;
 
 use std::{process::Command, time::Duration};

@@ -1,6 +1,15 @@
 //! A disk that fails under a running broker and comes back: the incarnation ends, nothing is
 //! acknowledged that is not kept, and a new one goes on without a restart (correctness.md H12).
 
+// A test that cannot go on says so by panicking.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout
+)]
+#![allow(clippy::needless_pass_by_value, clippy::let_underscore_must_use)]
+
 mod support;
 
 use std::{

@@ -1,5 +1,14 @@
 //! kill -9 at any moment under load: every acknowledged record is there, once, at its offset.
 
+// A test that cannot go on says so by panicking.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout
+)]
+#![allow(clippy::needless_pass_by_value, clippy::let_underscore_must_use)]
+
 mod support;
 
 use std::{

@@ -1,6 +1,15 @@
 //! The bucket is away, refuses, or the disk is full: what is acknowledged stays, what cannot be
 //! taken is refused with an error that clients retry, and all mends itself.
 
+// A test that cannot go on says so by panicking.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::print_stdout
+)]
+#![allow(clippy::needless_pass_by_value, clippy::let_underscore_must_use)]
+
 mod support;
 
 use std::{
