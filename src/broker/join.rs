@@ -85,7 +85,7 @@ impl Broker {
         let (bound, path) = (folder.clone(), self.config.wal_dir.clone());
         let bound = Tasks::blocking(move || bound.bind(id)).await?;
         bound.map_err(|source| Error::Folder { path, source })?;
-        self.status.belongs_to(id.to_string());
+        self.status.belongs_to(id);
         Ok(cluster)
     }
 }

@@ -5,7 +5,10 @@
 
 use tokio::sync::watch;
 
-use crate::http::{Identity, LossAtRisk, Readiness};
+use crate::{
+    http::{Identity, LossAtRisk, Readiness},
+    types::ClusterId,
+};
 
 /// Handle to the broker's readiness; clones share it.
 #[derive(Clone, Debug)]
@@ -28,8 +31,8 @@ impl Status {
         self.identity.subscribe()
     }
 
-    pub(super) fn belongs_to(&self, cluster: String) {
-        self.identity.send_modify(|identity| identity.cluster = Some(cluster));
+    pub(super) fn belongs_to(&self, cluster: ClusterId) {
+        self.identity.send_modify(|identity| identity.cluster = Some(cluster.to_string()));
     }
 
     pub(super) fn serving(&self) {
@@ -45,14 +48,11 @@ impl Status {
     }
 
     fn set(&self, next: Readiness) {
-        let changed = self.readiness.send_if_modified(|current| {
-            let changed = *current != next;
-            *current = next.clone();
-            changed
-        });
-        if !changed {
+        if *self.readiness.borrow() == next {
             return;
         }
+        self.readiness.send_replace(next);
+        let next = self.readiness.borrow();
         match (next.ready, next.at_risk.is_some()) {
             (true, _) => tracing::info!("{}", next.reason),
             (false, true) => tracing::error!("{}", next.reason),

@@ -33,7 +33,7 @@ pub(super) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
             ask.send_replace(StopAsked::AtOnce);
             std::future::pending::<()>().await;
         });
-        let ended = broker::run(config, env, asked, &|line| output::line(line)).await;
+        let ended = Box::pin(broker::run(config, env, asked, &|line| output::line(line))).await;
         tasks.abort().await;
         anyhow::Ok(ended?)
     });

@@ -470,18 +470,18 @@ mod tests {
             value in proptest::collection::vec(any::<u8>(), 0..80),
             version in 0_u8..6, kind in 0_u8..4, at in 0_usize..80, byte in any::<u8>(),
         ) {
-            let _ = Change::decode(key.into(), Some(value.clone().into()));
+            drop(Change::decode(key.into(), Some(value.clone().into())));
             let _ = subscribed_topics(&value.clone().into());
             let mut versioned = vec![0, version];
             versioned.extend(&value);
             let keys: [&[u8]; 2] = [b"\0\x02\0\x01g", b"\0\x01\0\x01g\0\x01t\0\0\0\0"];
             let key = Bytes::from_static(keys[usize::from(kind) % 2]);
-            let _ = Change::decode(key.clone(), Some(versioned.into()));
+            drop(Change::decode(key.clone(), Some(versioned.into())));
             let change = Change::Group { group: "g".into(), record: Some(group_record()) };
             let mut mutated = change.encode().unwrap().1.unwrap().to_vec();
             let at = at % mutated.len();
             mutated[at] = byte;
-            let _ = Change::decode(key, Some(mutated.into()));
+            drop(Change::decode(key, Some(mutated.into())));
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         self, Cluster, Member, Record,
         configs::{Layers, TopicConfig},
     },
-    env::{Env, clock::Clock, sim::SimClock, task::Tasks},
+    env::{Env, sim::SimClock, task::Tasks},
     metrics::Registry,
     record::{BatchBuilder, BatchView, Compression},
     store::{Faulty, Key, Memory, Store, path},

@@ -471,16 +471,16 @@ async fn without_room_writes_wait_and_go_on_by_themselves() {
     assert_eq!(refused, AppendError::DiskFull);
     disk.set_capacity(None);
     until(|| world.committed().len() == appended).await;
-    let commit = soon(async {
+    soon(async {
         loop {
             match world.append(&log, 10_000) {
-                Ok(commit) => break commit,
+                Ok(commit) => break commit.await,
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
-    });
-    let commit = commit.await;
-    soon(commit).await.unwrap();
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]

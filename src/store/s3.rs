@@ -196,7 +196,8 @@ mod tests {
         let clock = Arc::new(SimClock::at(Millis(0)));
         let source = Source { works_for: 1, ..Source::default() };
         let shared = SharedCredentialsProvider::new(source.clone());
-        let credentials = SdkCredentials::new(shared, Arc::clone(&clock) as Arc<dyn Clock>);
+        let dynamic: Arc<dyn Clock> = clock.clone();
+        let credentials = SdkCredentials::new(shared, dynamic);
         let asked = || source.asked.load(Ordering::SeqCst);
         for _ in 0..3 {
             assert_eq!(credentials.get_credential().await.unwrap().key_id, "key-1");

@@ -33,6 +33,7 @@ impl World {
     }
 
     /// One proposal as one entry.
+    #[allow(clippy::needless_pass_by_value, reason = "callers make it for this")]
     pub(super) fn commit(&mut self, proposal: Vec<Record>) -> Result<Vec<Applied>, Rejection> {
         let entry = Entry {
             format: FORMAT,
@@ -208,7 +209,7 @@ impl World {
             for (topic, index, partition) in self.state.topics.values().flat_map(|topic| {
                 (0..).zip(&topic.partitions).map(|(index, found)| (topic.id, index, found))
             }) {
-                let skip = (step.b + n + usize::try_from(index).unwrap()) % 3 == 0;
+                let skip = (step.b + n + usize::try_from(index).unwrap()).is_multiple_of(3);
                 if partition.incarnation != writer || skip {
                     continue;
                 }
@@ -302,7 +303,9 @@ impl World {
         let id = self.partition(step.a);
         match step.kind {
             0 => register(i32::try_from(step.a % 3).unwrap(), step.b % 4),
-            1 if step.b % 4 == 0 => Record::Fence { incarnation: self.incarnation(step.a) },
+            1 if step.b.is_multiple_of(4) => {
+                Record::Fence { incarnation: self.incarnation(step.a) }
+            }
             1 => Record::Drained { incarnation: self.incarnation(step.a) },
             2 | 3 => self.open(step),
             4..=7 => self.upload(step),
