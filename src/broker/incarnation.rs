@@ -275,7 +275,7 @@ impl Broker {
             groups,
             given: self.given.clone(),
             copies: 1,
-            fetch_sessions: FetchSessions::default(),
+            fetch_sessions: FetchSessions::new(&self.metrics.kafka),
             producer_ids: ProducerIds::default(),
         })));
         let Some(listener) = self.door.open()? else { return Ok(()) };

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    env::{Env, task::Tasks},
+    env::{Env, clock, task::Tasks},
     log::Log,
     types::{BrokerId, LeaderEpoch},
 };
@@ -34,6 +34,10 @@ const TEXT_BYTES_MAX: usize = 32_000;
 const MEMBER_BYTES_MAX: usize = 1024 * 1024;
 /// Partitions loaded at once.
 const LOADS_AT_ONCE: usize = 4;
+/// How long a question for the coordinator waits for its state to be loaded...
+const SETTLE: Duration = Duration::from_secs(2);
+/// ...and how often it looks.
+const SETTLE_STEP: Duration = Duration::from_millis(10);
 
 /// What groups are made of.
 pub struct Parts {
@@ -137,11 +141,36 @@ impl Groups {
                 topic.partition(partition_of(group, partitions)).map(|partition| partition.leader)
             })
         };
-        if let Some(leader) = leader() {
-            return Ok(leader);
+        if leader().is_none() {
+            follow::create_topic(&self.shared).await;
         }
-        follow::create_topic(&self.shared).await;
-        leader().ok_or(Error::NotAvailable)
+        let leader = leader().ok_or(Error::NotAvailable)?;
+        if leader == self.shared.broker {
+            self.settle(group).await;
+        }
+        Ok(leader)
+    }
+
+    /// Waits a little until the group's state is loaded: some clients (kafkajs) crash and begin
+    /// anew on "load in progress" where others just ask again.
+    async fn settle(&self, group: &GroupId) {
+        let is_ready = || {
+            self.shared.with_coordinators(|coordinators| {
+                let partitions = self.shared.cluster.with(|state| {
+                    let topic = state.topic(TOPIC)?;
+                    i32::try_from(topic.partitions.len()).ok()
+                });
+                let slot = partitions.and_then(|n| coordinators.get(&partition_of(group, n)));
+                slot.is_some_and(Slot::is_ready)
+            })
+        };
+        let loaded = async {
+            while !is_ready() {
+                clock::sleep(SETTLE_STEP).await;
+            }
+        };
+        // Not ready by then, the client is told so when it asks.
+        drop(clock::timeout(SETTLE, loaded).await);
     }
 
     /// Takes a member into the next generation; waits until that has begun.
