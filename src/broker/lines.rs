@@ -1,15 +1,18 @@
 //! The lines a person reads when a broker starts: where everything is, what an ack means, how to
 //! try it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use crate::{config::Config, store::BucketUrl};
 
 pub(super) fn start(config: &Config, url: &BucketUrl, http: SocketAddr, say: &dyn Fn(&str)) {
     let (host, port) = &config.kafka_advertise;
     say(&format!("strandline {}", env!("CARGO_PKG_VERSION")));
-    say(&format!("  bucket  {url}"));
-    say(&format!("  wal     {}", config.wal_dir.display()));
+    match url {
+        BucketUrl::Folder(folder) => say(&format!("  bucket  {} (a folder)", whole(folder))),
+        other => say(&format!("  bucket  {other}")),
+    }
+    say(&format!("  wal     {}", whole(&config.wal_dir)));
     say(&format!("  kafka   {} (clients are told {host}:{port})", config.kafka_listen));
     say(&format!("  http    http://{http}  /healthz /readyz /metrics"));
     if *url == BucketUrl::Memory {
@@ -31,4 +34,11 @@ pub(super) fn ready(config: &Config, took: Duration, say: &dyn Fn(&str)) {
     ));
     say(&format!("  try:  echo hello | kcat -P -b {host}:{port} -t tide"));
     say(&format!("        kcat -C -b {host}:{port} -t tide -o beginning -e"));
+}
+
+/// A path that still says where it is in another folder.
+fn whole(path: &Path) -> String {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let whole: std::path::PathBuf = whole.components().collect();
+    whole.display().to_string()
 }

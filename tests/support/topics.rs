@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use proto_kafka::{
     messages::{
-        CreateTopicsRequest, DeleteTopicsRequest, TopicName,
+        CreateTopicsRequest, DeleteTopicsRequest, OffsetCommitRequest, OffsetFetchRequest,
+        TopicName,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_fetch_request::OffsetFetchRequestTopic,
     },
     protocol::StrBytes,
 };
@@ -90,4 +93,38 @@ pub async fn read_all(
             }
         }
     }
+}
+
+fn group(id: &str) -> proto_kafka::messages::GroupId {
+    StrBytes::from_string(id.to_owned()).into()
+}
+
+/// Commits an offset of partition 0 without being a member; `false` when to try again.
+pub async fn commit(connection: &mut Connection, group_id: &str, topic: &str, offset: i64) -> bool {
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(offset);
+    let topic =
+        OffsetCommitRequestTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
+    let request = OffsetCommitRequest::default()
+        .with_group_id(group(group_id))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic]);
+    let answer = connection.call(2, &request).await.unwrap();
+    answer.topics[0].partitions[0].error_code == 0
+}
+
+/// The offset committed for partition 0, waiting while the coordinator loads.
+pub async fn committed(connection: &mut Connection, group_id: &str, topic: &str) -> i64 {
+    let wanted =
+        OffsetFetchRequestTopic::default().with_name(name(topic)).with_partition_indexes(vec![0]);
+    let request = OffsetFetchRequest::default()
+        .with_group_id(group(group_id))
+        .with_topics(Some(vec![wanted]));
+    for _ in 0..3000 {
+        let answer = connection.call(5, &request).await.unwrap();
+        if answer.error_code == 0 {
+            return answer.topics[0].partitions[0].committed_offset;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the coordinator of {group_id} is still loading");
 }
