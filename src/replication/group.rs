@@ -143,6 +143,12 @@ impl Waiting {
         }
     }
 
+    /// A commit of what was pushed last, if it still waits: its round has not begun.
+    pub(super) fn newest_commit(&self) -> Option<Commit> {
+        let newest = self.forming.as_ref().or(self.full.back());
+        newest.map(|group| group.resolver.commit())
+    }
+
     /// The bytes of the group that `take` would give.
     pub(super) fn next_bytes(&self) -> Option<u64> {
         self.full.front().or(self.forming.as_ref()).map(|group| group.bytes)

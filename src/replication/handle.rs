@@ -87,7 +87,8 @@ impl Replication {
         self.shared.append(append)
     }
 
-    /// Proves that this incarnation was not fenced at some instant after the call (4.7).
+    /// Proves that this incarnation was not fenced at some instant after the call (4.7), and that
+    /// everything appended before the call is committed.
     ///
     /// # Errors
     /// When the log has ended.

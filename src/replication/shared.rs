@@ -182,13 +182,15 @@ impl Shared {
         self.config.roll_bytes.0.saturating_sub(FILE_OVERHEAD_BYTES)
     }
 
-    /// A commit for the next barrier round.
+    /// A commit for the next barrier round. Behind what waits already: whoever shows what was
+    /// appended, as coordinators do, must not show it before it is committed.
     pub(super) fn barrier(&self) -> Option<Commit> {
         let mut state = self.state();
         if state.end.is_some() {
             return None;
         }
-        let commit = state.barrier.get_or_insert_default().commit();
+        let joined = state.waiting.newest_commit();
+        let commit = joined.unwrap_or_else(|| state.barrier.get_or_insert_default().commit());
         drop(state);
         self.work.notify_one();
         Some(commit)

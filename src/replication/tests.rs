@@ -227,6 +227,19 @@ async fn an_append_is_committed_in_order_and_outlives_a_kill() {
 }
 
 #[tokio::test]
+async fn a_barrier_waits_for_what_was_appended_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(Env::real(), folder.path());
+    let log = world.start(1, 2).await;
+    for count in 1..=100 {
+        let commit = world.append(&log, 200).unwrap();
+        soon(log.barrier()).await.unwrap();
+        assert_eq!(world.committed().len(), count, "what a coordinator shows is on the disk");
+        soon(commit).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_full_segment_rolls_into_the_spare_and_closes_in_order() {
     let disk = SimDisk::new();
     let world = World::simulated(&disk);
