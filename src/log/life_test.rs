@@ -315,6 +315,23 @@ async fn what_was_acknowledged_before_a_crash_is_there_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_a_segment_published_before_a_crash_are_given_back() {
+    let (store, _, dir) = bucket();
+    let machine = Machine::boot(&store, dir.path()).await;
+    let incarnation = machine.folder.identity().incarnation.unwrap();
+    machine.crash().await;
+    let folder = Folder::open(dir.path(), &Env::real()).unwrap();
+    let sealed =
+        OpenSegment { id: SegmentId { incarnation, sequence: 9 }, nonce: 7, ensemble: Vec::new() };
+    folder.create(&sealed, ByteCount::kib(64)).unwrap();
+    drop(folder);
+
+    let machine = Machine::boot(&store, dir.path()).await;
+    assert_eq!(machine.folder.found(), []);
+    machine.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_disk_keeps_partitions_offline_until_the_loss_is_accepted() {
     let (store, faults, dir) = bucket();
     let machine = Machine::boot(&store, dir.path()).await;

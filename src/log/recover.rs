@@ -94,6 +94,7 @@ pub async fn recover(parts: &Parts, accept_loss: bool) -> Result<Report, Error> 
         report.entries += entries;
         report.bytes += bytes;
     }
+    parts.trim_sealed().await?;
     if report.incarnations > 0 {
         let took = parts.env.clock.boot().saturating_sub(started);
         let Report { incarnations, entries, bytes } = report;
@@ -275,6 +276,14 @@ impl Parts {
             }
         }
         Ok(objects)
+    }
+
+    /// Gives back files that a crash left between a publication and its trim.
+    async fn trim_sealed(&self) -> Result<(), upload::Error> {
+        let unsealed: Vec<_> = self.cluster.with(|state| state.segments.keys().copied().collect());
+        let (folder, incarnation) = (self.folder.clone(), self.incarnation);
+        let trim = move || folder.trim_sealed(incarnation, &unsealed);
+        Ok(Tasks::blocking(trim).await??)
     }
 
     async fn trim(&self, former: &Former) -> Result<(), upload::Error> {
