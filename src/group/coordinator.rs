@@ -423,10 +423,12 @@ impl Owner {
         self.log_bytes = self.log_bytes.saturating_sub(rewrite.bytes);
         self.live_bytes = self.log_bytes;
         self.parts.metrics.rewrites.inc();
-        let log = self.parts.log.clone();
+        // What the bucket has goes only when the bucket has what replaces it: with the disk, the
+        // last seconds may be lost and never all.
+        let (log, end) = (self.parts.log.clone(), self.end);
         self.in_flight.push(Box::pin(async move {
             match committed.await {
-                Ok(()) => log.drop_before(rewrite.start).await,
+                Ok(()) => log.drop_before(rewrite.start, end).await,
                 Err(Lost) => return Settled::Lost,
             }
             Settled::Dropped

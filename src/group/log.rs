@@ -51,8 +51,9 @@ pub(super) trait PartitionLog: Send + Sync {
     async fn append(&self, batch: Bytes) -> Result<Taken, NotAppended>;
     /// Resolves when it is proven that this broker led after the call (correctness.md 4.7).
     fn barrier(&self) -> BoxFuture<'static, Result<(), Lost>>;
-    /// Drops what is before `to`. Best effort: what stays is only read once more.
-    fn drop_before(&self, to: Offset) -> BoxFuture<'static, ()>;
+    /// Drops what is before `to`, once everything below `published` is in the bucket. Best effort:
+    /// what stays is only read once more.
+    fn drop_before(&self, to: Offset, published: Offset) -> BoxFuture<'static, ()>;
 }
 
 #[async_trait]
@@ -104,9 +105,12 @@ impl PartitionLog for Arc<Partition> {
         Box::pin(async move { Partition::barrier(&partition).await.map_err(|_| Lost) })
     }
 
-    fn drop_before(&self, to: Offset) -> BoxFuture<'static, ()> {
+    fn drop_before(&self, to: Offset, published: Offset) -> BoxFuture<'static, ()> {
         let partition = self.clone();
         Box::pin(async move {
+            if !partition.until_published(published).await {
+                return;
+            }
             if let Err(error) = partition.delete_records(Some(to)).await {
                 tracing::warn!(partition = %partition.id(), %error, "old offsets were not dropped");
             }

@@ -138,7 +138,8 @@ impl PartitionLog for FakeLog {
         self.passed()
     }
 
-    fn drop_before(&self, to: Offset) -> BoxFuture<'static, ()> {
+    fn drop_before(&self, to: Offset, published: Offset) -> BoxFuture<'static, ()> {
+        assert_eq!(published, self.end(), "all that was written again");
         *self.start.lock().unwrap() = to;
         self.batches.lock().unwrap().retain(|(base, _)| *base >= to);
         Box::pin(std::future::ready(()))
@@ -174,8 +175,8 @@ impl Broker {
             fn barrier(&self) -> BoxFuture<'static, Result<(), Lost>> {
                 self.0.barrier()
             }
-            fn drop_before(&self, to: Offset) -> BoxFuture<'static, ()> {
-                self.0.drop_before(to)
+            fn drop_before(&self, to: Offset, published: Offset) -> BoxFuture<'static, ()> {
+                self.0.drop_before(to, published)
             }
         }
         let (commands, queue) = mpsc::channel(100);

@@ -5,7 +5,10 @@
 //! under it, so that the order of offsets is the order in the WAL; log start, high watermark and
 //! log end never go back.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, OnceCell};
@@ -13,10 +16,13 @@ use tokio::sync::{Notify, OnceCell};
 use super::{Metrics, Producers, ReadError, history::History, tail::Tail};
 use crate::{
     cluster::configs::TopicConfig,
-    env::clock::Clock,
+    env::clock::{self, Clock},
     replication::{CommittedBatch, Replication, Sink},
     types::{LeaderEpoch, Offset, PartitionId},
 };
+
+/// How often it is looked whether records are published; that takes seconds.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One partition this broker leads.
 pub struct Partition {
@@ -166,6 +172,21 @@ impl Partition {
     pub async fn barrier(&self) -> Result<(), ReadError> {
         self.around.replication.barrier().await.map_err(|_| ReadError::NotLeader)?;
         if self.is_closed() { Err(ReadError::NotLeader) } else { Ok(()) }
+    }
+
+    /// Waits, as long as it takes, until everything below `end` is in the bucket; false when the
+    /// partition closes before.
+    pub async fn until_published(&self, end: Offset) -> bool {
+        loop {
+            let (is_published, closed) = {
+                let state = self.state();
+                (state.tail.is_published(end), state.closed)
+            };
+            if is_published || closed {
+                return is_published;
+            }
+            clock::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Takes what newer metadata says.

@@ -77,6 +77,11 @@ impl Tail {
         self.end
     }
 
+    /// Whether everything below `end` is in the bucket.
+    pub(super) fn is_published(&self, end: Offset) -> bool {
+        self.published >= end
+    }
+
     /// Takes the next committed batch.
     pub(super) fn push(&mut self, batch: CommittedBatch) {
         assert_eq!(batch.base_offset, self.end, "batches are committed in order, without gaps");

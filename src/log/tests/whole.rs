@@ -92,7 +92,11 @@ async fn records_go_from_the_wal_to_the_bucket_and_stay_readable() {
             let base = i64::from(sequence);
             expected.push((base, base + 2, 0));
         }
+        let end = partition.high_watermark();
+        let early = tokio::time::timeout(Duration::ZERO, partition.until_published(end)).await;
+        assert!(early.is_err(), "it is only in the WAL");
         whole.move_to_bucket(&partition).await;
+        assert!(soon(partition.until_published(end)).await);
         for partition in [&partition, &other] {
             let read = soon(partition.read(Offset(0), usize::MAX, true)).await.unwrap();
             assert_eq!(shapes(&read.batches), expected);
@@ -110,6 +114,7 @@ async fn records_go_from_the_wal_to_the_bucket_and_stay_readable() {
     cluster.commit(vec![Record::TopicDeleted { topic }]).await.unwrap();
     soon(log.until_followed(cluster.with(|state| state.index))).await;
     assert!(partition.is_closed() && other.is_closed());
+    assert!(!soon(partition.until_published(Offset(99))).await);
     soon(whole.tasks.stop()).await;
     soon(whole.replication.stop()).await;
     whole.world.stop().await;
