@@ -7,7 +7,13 @@ pub(super) fn line(text: impl std::fmt::Display) {
     drop(writeln!(std::io::stdout(), "{text}"));
 }
 
-/// Prints an error with its causes, the outermost first.
+/// Prints an error with its causes, the outermost first, each said once.
 pub(super) fn error(error: &anyhow::Error) {
-    drop(writeln!(std::io::stderr(), "error: {error:#}"));
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    drop(writeln!(std::io::stderr(), "error: {text}"));
 }
