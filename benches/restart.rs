@@ -109,6 +109,7 @@ async fn after_commits(count: i64) {
         let address = broker.kafka();
         tokio::spawn(async move {
             let mut client = topics::connect(&address).await;
+            topics::coordinator(&mut client, &format!("g{group}")).await;
             for offset in 0..count / GROUPS {
                 while !topics::commit(&mut client, &format!("g{group}"), "t", offset).await {}
             }

@@ -69,15 +69,22 @@ async fn a_drained_wal_folder_may_be_thrown_away() {
     for partition in 0..3 {
         client.produce("kept", partition, topics::batch(&values("x", 50))).await.unwrap();
     }
+    topics::coordinator(&mut client, "readers").await;
+    assert!(topics::commit(&mut client, "readers", "kept", 41).await);
+    let retried = topics::idempotent_batch(7, 0, "once");
+    let first = client.produce("kept", 1, retried.clone()).await.unwrap();
     let status = broker.drain(SOON);
     assert!(status.success(), "{status}");
     std::fs::remove_dir_all(&setup.wal).unwrap();
     let other = setup.elsewhere(root.path()).with(&["--broker-id", "77"]).start();
     let mut client = topics::connect(&other.kafka()).await;
-    for partition in 0..3 {
+    for (partition, records) in [(0, 50), (1, 51), (2, 50)] {
         let read = topics::read_all(&mut client, "kept", partition).await;
-        assert_eq!(read.len(), 50);
+        assert_eq!(read.len(), records);
     }
+    assert_eq!(topics::committed(&mut client, "readers", "kept").await, 41);
+    let again = client.produce("kept", 1, retried).await.unwrap();
+    assert_eq!(again.base_offset, first.base_offset, "a retry is known on another disk");
     let ack = client.produce("kept", 0, topics::batch(&["next"])).await.unwrap();
     assert_eq!(ack.base_offset, Offset(50));
 }

@@ -70,7 +70,10 @@ impl Setup {
     /// Starts the process and returns at once.
     pub fn spawn(&self) -> Broker {
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_strandline"))
+        // Another build of it, a release one say, may be put to the same tests.
+        let binary = std::env::var_os("STRANDLINE_TEST_BINARY");
+        let binary = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_strandline").into());
+        let child = Command::new(binary)
             .arg("serve")
             .args(["--bucket", &self.bucket])
             .arg("--wal-dir")

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proto_kafka::{
     messages::{
-        CreateTopicsRequest, DeleteTopicsRequest, OffsetCommitRequest, OffsetFetchRequest,
-        TopicName,
+        CreateTopicsRequest, DeleteTopicsRequest, FindCoordinatorRequest, OffsetCommitRequest,
+        OffsetFetchRequest, TopicName,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch_request::OffsetFetchRequestTopic,
@@ -15,7 +15,7 @@ use proto_kafka::{
 use strandline::{
     client::Connection,
     record::{BatchBuilder, BatchView, Compression, Limits},
-    types::{Millis, Offset},
+    types::{Millis, Offset, ProducerEpoch, ProducerId},
 };
 
 pub async fn connect(address: &str) -> Connection {
@@ -68,6 +68,14 @@ pub fn batch<V: AsRef<[u8]>>(values: &[V]) -> bytes::Bytes {
     builder.build().unwrap().bytes().clone()
 }
 
+/// A batch of one record of an idempotent producer.
+pub fn idempotent_batch(producer: i64, sequence: i32, value: &str) -> bytes::Bytes {
+    let builder = BatchBuilder::new(Compression::None);
+    let mut builder = builder.producer(ProducerId(producer), ProducerEpoch(0), sequence);
+    builder.push(Millis(1_700_000_000_000), None, Some(value.as_bytes()));
+    builder.build().unwrap().bytes().clone()
+}
+
 /// Every record of a partition from its start to its high watermark: offset and value.
 pub async fn read_all(
     connection: &mut Connection,
@@ -97,6 +105,14 @@ pub async fn read_all(
 
 fn group(id: &str) -> proto_kafka::messages::GroupId {
     StrBytes::from_string(id.to_owned()).into()
+}
+
+/// Finds a group's coordinator, which makes the offsets topic on first use.
+pub async fn coordinator(connection: &mut Connection, group_id: &str) {
+    let key = StrBytes::from_string(group_id.to_owned());
+    let request = FindCoordinatorRequest::default().with_key(key);
+    let answer = connection.call(2, &request).await.unwrap();
+    assert_eq!(answer.error_code, 0);
 }
 
 /// Commits an offset of partition 0 without being a member; `false` when to try again.
