@@ -22,7 +22,8 @@ use crate::{
     types::{ClusterId, MetadataIndex, StorageId},
 };
 
-/// Proposals larger than this are refused.
+/// Proposals larger than this are refused, but for what a WAL holds: its record cannot be made
+/// smaller, and refused it would keep acknowledged records out of the bucket for good.
 const MAX_PROPOSAL_BYTES: usize = 16 << 20;
 
 /// The metadata, and this process's hold on its log. Cheap to clone.
@@ -180,7 +181,7 @@ impl Cluster {
     /// `Abdicated`: nothing happened, and nothing will by this process.
     pub async fn commit(&self, proposal: Vec<Record>) -> Result<Committed, CommitError> {
         let bytes = serde_json::to_vec(&proposal).map_or(usize::MAX, |json| json.len());
-        if bytes > MAX_PROPOSAL_BYTES {
+        if bytes > MAX_PROPOSAL_BYTES && !proposal.iter().any(Record::seals_segments) {
             return Err(CommitError::TooLarge { bytes });
         }
         let (reply, answer) = oneshot::channel();

@@ -169,6 +169,13 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// Whether it publishes what WAL segments held.
+    pub(super) fn seals_segments(&self) -> bool {
+        matches!(self, Self::SegmentUploaded { .. } | Self::SegmentsRecovered { .. })
+    }
+}
+
 /// A disk that holds a copy of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -111,7 +111,10 @@ async fn starting_state(
     floor: Option<&Held<FloorDocument>>,
 ) -> Result<State, ReadError> {
     let mut damage = None;
-    for name in floor.iter().flat_map(|floor| &floor.document.snapshots) {
+    let begins = floor.map_or(MetadataIndex(0), |floor| floor.document.floor);
+    let names = floor.iter().flat_map(|floor| &floor.document.snapshots);
+    // Of an older one the next entries may be deleted, which would look like the log's end.
+    for name in names.filter(|name| name.index >= begins) {
         match meta.snapshot(name, cluster).await {
             Ok(Some(state)) => return Ok(state),
             Ok(None) => {

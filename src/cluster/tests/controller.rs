@@ -23,7 +23,7 @@ use crate::{
     env::{Env, clock, entropy::Entropy, sim::SimEntropy, task::Tasks},
     metrics::Registry,
     store::{FailureKind, Fault, Faulty, Memory, Rates, Store, path},
-    types::{ClusterId, MetadataIndex, ProducerId},
+    types::{BrokerId, ClusterId, Incarnation, MetadataIndex, ProducerId, SegmentId},
 };
 
 /// A bucket under control and what is started over it.
@@ -150,11 +150,21 @@ async fn an_empty_bucket_becomes_a_cluster_and_a_restart_finds_its_state() {
 async fn a_refused_proposal_costs_no_entry() {
     let bench = Bench::new();
     let (cluster, _tasks) = bench.start(1).await;
-    let fence = vec![Record::Fence { incarnation: crate::types::Incarnation(9) }];
+    let fence = vec![Record::Fence { incarnation: Incarnation(9) }];
     assert!(matches!(cluster.commit(fence).await, Err(CommitError::Refused(_))));
     assert_eq!(cluster.state().index, MetadataIndex(1));
     let large = "x".repeat(17 << 20);
     assert!(matches!(cluster.commit(set(&large)).await, Err(CommitError::TooLarge { .. })));
+    // What a WAL holds has no other way to the bucket, however much it is.
+    let segment = SegmentId { incarnation: Incarnation(99), sequence: 0 };
+    let recovered = Record::SegmentsRecovered {
+        incarnation: segment.incarnation,
+        segments: vec![(segment, 1); 2 << 20],
+        objects: Vec::new(),
+        successor: BrokerId(1),
+        possible_loss: false,
+    };
+    assert!(matches!(cluster.commit(vec![recovered]).await, Err(CommitError::Refused(_))));
 }
 
 #[tokio::test]
@@ -423,6 +433,32 @@ async fn a_damaged_newest_snapshot_costs_a_longer_replay_only() {
     bench.store.delete(&key).await.unwrap();
     let (cluster, _tasks) = bench.start(1).await;
     assert_eq!(cluster.with(|state| state.cluster_configs.len()), 12);
+}
+
+#[tokio::test]
+async fn a_snapshot_behind_the_floor_is_no_beginning() {
+    let mut bench = Bench::new();
+    bench.config =
+        Config { snapshot_entries: 20, keep_entries: 1, keep_for: Duration::ZERO, ..bench.config };
+    let (cluster, tasks) = bench.start(1).await;
+    for round in 1..=3 {
+        for n in 0..25 {
+            cluster.commit(set(&format!("c{round}.{n}"))).await.unwrap();
+        }
+        let taken =
+            || async { bench.floor().await.is_some_and(|floor| floor.snapshots.len() >= round) };
+        bench.until(taken).await;
+    }
+    let trimmed = || async {
+        bench.floor().await.is_some_and(|floor| floor.trimmed.0 > floor.snapshots[1].index.0 + 16)
+    };
+    bench.until(trimmed).await;
+    tasks.abort().await;
+    let newest = bench.floor().await.unwrap().snapshots[0];
+    let key = path::snapshot(newest.index, &newest.digest.to_string());
+    bench.store.delete(&key).await.unwrap();
+    // The entries after the second newest are deleted: it would pass for the whole log.
+    assert!(bench.try_start(1).await.is_err());
 }
 
 #[tokio::test]
