@@ -2,7 +2,8 @@
 //!
 //! Owns: its shape and plain questions about it. Does not own: how records change it (`apply`).
 //! Invariants: an object's counts equal the runs that name it; an object with none is unlinked;
-//! fresh runs tile `manifest end .. end` but for what lies below the log start.
+//! fresh runs tile `manifest end .. end` but for what lies below the log start; only the newest may
+//! itself lie there.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 

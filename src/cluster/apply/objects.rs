@@ -54,7 +54,7 @@ impl State {
                 match place {
                     Place::Deleted => {}
                     Place::BelowLogStart => self.advance_end(run),
-                    Place::Live => {
+                    Place::Newest => {
                         self.advance_end(run);
                         self.add_run(at, new.object, run);
                         object.fresh_runs = object.fresh_runs.saturating_add(1);
@@ -63,6 +63,9 @@ impl State {
             }
             self.objects.insert(new.object, object);
             self.unlink_if_dead(at, new.object);
+            for run in &new.runs {
+                self.drop_dead_runs(at, run.partition);
+            }
         }
     }
 

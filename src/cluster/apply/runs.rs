@@ -16,10 +16,10 @@ use crate::{
 pub(super) enum Place {
     /// Its partition is deleted.
     Deleted,
-    /// All of it is below the log start.
+    /// All of it is below the log start, and it does not follow what is published.
     BelowLogStart,
-    /// It is the partition's newest.
-    Live,
+    /// It is the partition's newest; below the log start too, for its producer state (I11).
+    Newest,
 }
 
 impl State {
@@ -43,10 +43,10 @@ impl State {
         let end = reached.max(partition.end);
         // What is missing may lie wholly below the log start: nobody will ask for it.
         let follows = run.base == end || (run.base > end && run.base <= partition.log_start);
-        if run.end <= partition.log_start {
+        if follows {
+            Ok(Place::Newest)
+        } else if run.end <= partition.log_start {
             Ok(Place::BelowLogStart)
-        } else if follows {
-            Ok(Place::Live)
         } else {
             Err(Rejection::NotContiguous { partition: run.partition, base: run.base, end })
         }
@@ -73,11 +73,24 @@ impl State {
         }
         let Some(partition) = self.partition_mut(id) else { return Ok(Applied::Done) };
         partition.raise_log_start(to);
-        let dead = partition.take_runs_up_to(to);
+        self.drop_dead_runs(at, id);
+        Ok(Applied::Done)
+    }
+
+    /// Takes out the fresh runs below the log start. The newest one stays until a manifest keeps
+    /// the producer state that it ends with.
+    pub(super) fn drop_dead_runs(&mut self, at: At, id: PartitionId) {
+        let Some(partition) = self.partition(id) else { return };
+        let before_newest = partition.runs.len().saturating_sub(1);
+        let dead = partition.runs_up_to(partition.log_start).min(before_newest);
+        if dead == 0 {
+            return;
+        }
+        let Some(partition) = self.partition_mut(id) else { return };
+        let dead: Vec<_> = partition.runs.drain(..dead).collect();
         for run in dead {
             self.drop_fresh_run(at, run.object);
         }
-        Ok(Applied::Done)
     }
 
     pub(super) fn manifest_published(
@@ -103,9 +116,14 @@ impl State {
         }
         let Some(partition) = self.partition_mut(id) else { return Ok(Applied::Done) };
         partition.manifest = Some(manifest);
-        let moved = partition.take_runs_up_to(manifest.end);
-        for run in moved {
-            self.move_run(at, run.object);
+        let (log_start, count) = (partition.log_start, partition.runs_up_to(manifest.end));
+        let taken: Vec<_> = partition.runs.drain(..count).collect();
+        for run in taken {
+            if run.end > log_start {
+                self.move_run(at, run.object);
+            } else {
+                self.drop_fresh_run(at, run.object);
+            }
         }
         for object in dropped {
             self.drop_manifest_run(at, *object);
@@ -127,8 +145,9 @@ impl Partition {
         if new.start > new.end || new.end < before.0 || new.end > self.end {
             return Err(Rejection::Invalid("a manifest covers published offsets, ever more"));
         }
-        let moved = self.runs_up_to(new.end);
-        if self.runs.get(moved).is_some_and(|next| next.base < new.end) {
+        let taken = self.runs_up_to(new.end);
+        let moved = taken.saturating_sub(self.runs_up_to(self.log_start.min(new.end)));
+        if self.runs.get(taken).is_some_and(|next| next.base < new.end) {
             return Err(Rejection::Invalid("a manifest takes whole runs"));
         }
         let held = before.1.saturating_add(u64::try_from(moved).unwrap_or(u64::MAX));
@@ -141,10 +160,5 @@ impl Partition {
 
     fn runs_up_to(&self, end: Offset) -> usize {
         self.runs.partition_point(|run| run.end <= end)
-    }
-
-    fn take_runs_up_to(&mut self, end: Offset) -> Vec<Run> {
-        let count = self.runs_up_to(end);
-        self.runs.drain(..count).collect()
     }
 }

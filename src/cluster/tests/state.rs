@@ -66,10 +66,9 @@ impl World {
                 Record::ManifestPublished { partition, manifest, dropped, .. } => {
                     let held = self.manifests.entry(*partition).or_default();
                     held.drain(..dropped.len());
-                    let runs = &before.partition(*partition).unwrap().runs;
-                    held.extend(
-                        runs.iter().filter(|run| run.end <= manifest.end).map(|run| run.object),
-                    );
+                    let before = before.partition(*partition).unwrap();
+                    let runs = before.runs.iter().filter(|run| run.end > before.log_start);
+                    held.extend(runs.filter(|run| run.end <= manifest.end).map(|run| run.object));
                 }
                 Record::DeletedPartitionCleared { partition, objects, .. } => {
                     self.manifests.get_mut(partition).unwrap().drain(..objects.len());
@@ -127,11 +126,13 @@ fn check_partition(state: &State, id: PartitionId) {
     assert!(state.incarnations.contains_key(&partition.incarnation));
     let mut at = partition.manifest.map_or(Offset::ZERO, |manifest| manifest.end);
     for run in &partition.runs {
-        assert!(run.base < run.end && run.end > partition.log_start);
+        assert!(run.base < run.end);
+        assert!(run.end > partition.log_start || partition.runs.len() == 1, "only the newest");
         assert!(run.base == at || (run.base > at && run.base <= partition.log_start));
         at = run.end;
     }
-    assert!(partition.runs.is_empty() || at == partition.end, "runs reach the end");
+    let reached = at == partition.end || at <= partition.log_start;
+    assert!(partition.runs.is_empty() || reached, "runs reach the end");
     let epochs = &partition.epochs;
     assert!(
         epochs.windows(2).all(|two| { two[0].epoch < two[1].epoch && two[0].start < two[1].start })
@@ -265,7 +266,9 @@ impl World {
         let dropped = old[..(step.b / 10) % (old.len() + 1)].to_vec();
         let end = before.map_or(Offset::ZERO, |before| before.end);
         let end = fresh[..take].last().map_or(end, |run| run.end);
-        let kept = old.len() - dropped.len() + take + usize::from(step.wrong);
+        let start = partition.map_or(Offset::ZERO, |partition| partition.log_start);
+        let live = fresh[..take].iter().filter(|run| run.end > start).count();
+        let kept = old.len() - dropped.len() + live + usize::from(step.wrong);
         let manifest = ManifestRef {
             version: before.map_or(0, |before| before.version) + 1,
             start: Offset::ZERO,
@@ -520,12 +523,48 @@ fn deletion_never_blocks_an_upload() {
     // 0..5 is below the log start and left out altogether, 5..7 is uploaded though dead.
     let upload = uploaded(incarnation, 0, vec![object(1, incarnation, &[(partition, 5, 7)])]);
     world.commit(upload).unwrap();
-    assert!(world.state.unlinked.contains_key(&ObjectId(1)), "an object nobody names is unlinked");
+    let runs = &world.state.partition(partition).unwrap().runs;
+    assert_eq!(runs.len(), 1, "it ends with the newest producer state, which no manifest has yet");
     world.check();
     world.commit(vec![Record::TopicDeleted { topic: partition.topic }]).unwrap();
     let upload = uploaded(incarnation, 1, vec![object(2, incarnation, &[(partition, 900, 901)])]);
     world.commit(upload).unwrap();
-    assert!(world.state.unlinked.contains_key(&ObjectId(2)));
+    let unlinked: Vec<_> = world.state.unlinked.keys().map(|object| object.0).collect();
+    assert_eq!(unlinked, [1, 2], "objects nobody names are unlinked");
+    world.check();
+}
+
+#[test]
+fn the_newest_run_stays_below_the_log_start_until_a_manifest_or_a_newer_run_covers_it() {
+    let (mut world, incarnation, partition) = lone();
+    let objects = vec![
+        object(1, incarnation, &[(partition, 0, 5)]),
+        object(2, incarnation, &[(partition, 5, 9)]),
+    ];
+    world.commit(uploaded(incarnation, 0, objects)).unwrap();
+    world.commit(vec![Record::LogStartRaised { partition, to: Offset(12) }]).unwrap();
+    let listed = |world: &World| {
+        let runs = &world.state.partition(partition).unwrap().runs;
+        runs.iter().map(|run| run.object.0).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&world), [2]);
+    world.check();
+    world.commit(vec![opened(incarnation, 1)]).unwrap();
+    let newer = object(3, incarnation, &[(partition, 9, 12)]);
+    world.commit(uploaded(incarnation, 1, vec![newer])).unwrap();
+    assert_eq!(listed(&world), [3]);
+    world.check();
+    let manifest = ManifestRef {
+        version: 1,
+        start: Offset(12),
+        end: Offset(12),
+        bytes: 0,
+        runs: 0,
+        oldest_timestamp: Millis(0),
+    };
+    let published = Record::ManifestPublished { partition, replaces: 0, manifest, dropped: vec![] };
+    world.commit(vec![published]).unwrap();
+    assert!(listed(&world).is_empty() && world.state.objects.is_empty());
     world.check();
 }
 

@@ -44,8 +44,11 @@ pub(super) fn is_due(
         (None, Some(run)) => Some(age_from(run.max_timestamp, run.last_append)),
         (None, None) => None,
     };
+    // What is left of it is its producer state, which the manifest is to keep.
+    let dead = partition.runs.first().is_some_and(|run| run.end <= partition.log_start);
     let cut = manifest.is_some_and(|manifest| manifest.start < partition.log_start);
     move_due
+        || dead
         || cut
         || oldest.is_some_and(|oldest| policy.expired(oldest, now))
         || policy.too_big(partition.bytes())
@@ -153,7 +156,9 @@ impl Picture {
             if moves { (next.with_runs(fresh.copied())?, dropped) } else { (next, dropped) }
         };
         let same = next.runs() == manifest.runs() && next.producers() == manifest.producers();
-        if !same {
+        // The newest run leaves the metadata only with a manifest that covers it.
+        let last_leaves = start >= end && !self.runs.is_empty();
+        if !same || last_leaves {
             let next = put(store, next).await?;
             proposal.push(Record::ManifestPublished {
                 partition: id,
