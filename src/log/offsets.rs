@@ -40,8 +40,9 @@ impl Partition {
     /// When it cannot be told.
     pub async fn offset_of_max_timestamp(&self) -> Result<Option<TimeMatch>, ReadError> {
         self.barrier().await?;
-        let published = self.around.history.max_timestamp(self.id).await?;
+        // The tail first: what leaves it meanwhile is published, and found there.
         let newest = self.state().tail.max_timestamp();
+        let published = self.around.history.max_timestamp(self.id).await?;
         match published.max(newest) {
             None => Ok(None),
             Some(greatest) => self.search(greatest).await,
@@ -51,12 +52,10 @@ impl Partition {
     async fn search(&self, time: Millis) -> Result<Option<TimeMatch>, ReadError> {
         let mut from = self.log_start();
         loop {
-            let published = self.around.history.seek(self.id, time, from).await;
-            let candidate = match published? {
-                Some(offset) => Some(offset),
-                None => self.state().tail.seek(time, from),
-            };
-            let Some(candidate) = candidate else { return Ok(None) };
+            // The tail first, as above.
+            let newest = self.state().tail.seek(time, from);
+            let published = self.around.history.seek(self.id, time, from).await?;
+            let Some(candidate) = published.or(newest) else { return Ok(None) };
             // Deleted meanwhile: what is left begins at the log start.
             let candidate = candidate.max(self.log_start());
             let read = self.read(candidate, SEARCH_BYTES, true).await?;
