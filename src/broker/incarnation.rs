@@ -79,8 +79,6 @@ impl Broker {
             settings,
         };
         self.recover(&recovery).await?;
-        let unsealed: Vec<_> = cluster.with(|state| state.segments.keys().copied().collect());
-        self.in_folder(folder, move |folder| folder.trim_sealed(id, &unsealed)).await?;
         let replication = self.start_log(folder, store, cluster, broker, id).await?;
         self.at_risk.follow(replication.clone());
         let tasks = Tasks::new();
