@@ -133,11 +133,14 @@ async fn the_wal_folder_of_another_cluster_is_refused_by_name() {
 async fn a_lost_wal_folder_keeps_the_broker_unready_until_the_loss_is_accepted() {
     let root = tempfile::tempdir().unwrap();
     let setup = Setup::folders(root.path()).with(&["--lease", "3s", "--roll-after", "1s"]);
-    let broker = setup.start();
+    let mut broker = setup.start();
     let mut client = topics::connect(&broker.kafka()).await;
     topics::create(&mut client, "t", 1, &[]).await;
+    let entries = || files(&root.path().join("bucket/meta/log")).len();
+    let before = entries();
     client.produce("t", 0, topics::batch(&values("kept", 10))).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    // The next entry of the log is the one that publishes these.
+    broker.wait_for("a publication", SOON, |_| entries() > before);
     client.produce("t", 0, topics::batch(&values("lost", 5))).await.unwrap();
     broker.kill();
     std::fs::remove_dir_all(&setup.wal).unwrap();
