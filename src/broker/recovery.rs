@@ -71,12 +71,22 @@ impl Missing {
         };
         let reason = format!(
             "the write-ahead log of incarnation {} is not whole in this WAL folder (segments {}): \
-             records of {} partitions that are not in the bucket are on another disk. Start with \
-             that folder, or give them up with `strandline cluster accept-loss`",
+             records of {} that are not in the bucket are on another disk. Start with that folder, \
+             or give them up with `strandline cluster accept-loss`",
             self.incarnation,
-            loss.segments.join(", "),
-            loss.partitions.len(),
+            few(&loss.segments),
+            few(&loss.partitions),
         );
         (reason, loss)
+    }
+}
+
+/// The first names of many.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
     }
 }
