@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use crate::{cluster, http, log, store, wal};
+use crate::{cluster, http, log, replication, store, wal};
 
 /// What starting again as it is would not mend.
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +63,24 @@ pub enum Error {
     Recovery(#[from] log::recover::Error),
     /// The log did not start.
     #[error("the write-ahead log did not start: {0}")]
-    Replication(#[from] crate::replication::Error),
+    Replication(#[from] replication::Error),
     /// A Kafka setting given by flag or file.
     #[error("--kafka: {0}")]
     Setting(#[from] cluster::configs::Error),
     /// A task of ours was torn down.
     #[error("the runtime is going down")]
     Runtime(#[from] tokio::task::JoinError),
+}
+
+impl Error {
+    /// Whether the WAL folder's disk is what failed: it may come back.
+    pub(super) fn is_disk(&self) -> bool {
+        matches!(
+            self,
+            Self::Folder { source: wal::Error::Disk(_), .. }
+                | Self::Replication(replication::Error::Wal(wal::Error::Disk(_)))
+        )
+    }
 }
 
 fn hint(error: &cluster::TakeOverError) -> &'static str {

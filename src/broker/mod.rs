@@ -151,8 +151,21 @@ impl Broker {
         let mut greeted = false;
         loop {
             let started = self.unless_asked(self.incarnate(&folder, store, &cluster)).await;
-            let Some(incarnation) = started.transpose()? else {
-                return Ok(drain::unserved(&folder));
+            let incarnation = match started {
+                None => return Ok(drain::unserved(&folder)),
+                Some(Ok(incarnation)) => incarnation,
+                // A disk that served before may fail again before it serves once more.
+                Some(Err(error)) if greeted && error.is_disk() => {
+                    if self
+                        .unless_asked(self.until_disk_is_back(&error.to_string()))
+                        .await
+                        .is_none()
+                    {
+                        return Ok(Ended::Left { reason: drain::keep(&self.config.wal_dir) });
+                    }
+                    continue;
+                }
+                Some(Err(error)) => return Err(error),
             };
             self.status.serving();
             if !greeted {
