@@ -21,7 +21,7 @@ use futures::{
     stream::FuturesOrdered,
 };
 use tokio::sync::{oneshot, watch};
-use tracing::{error, info};
+use tracing::{debug, error};
 
 pub use error::Error;
 pub use metrics::Metrics;
@@ -258,7 +258,7 @@ impl Task {
             self.packer.ids.published(*id);
         }
         self.metrics.uploaded(ids.len(), bytes);
-        info!(segment = %segment.id, objects = ids.len(), bytes, "segment published");
+        debug!(segment = %segment.id, objects = ids.len(), bytes, "segment published");
         Ok(())
     }
 
