@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    hash::{BuildHasher, RandomState},
     io::Read,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -22,9 +23,16 @@ pub struct Setup {
     pub log: PathBuf,
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, below those the system gives to outgoing connections: one of
+/// them could have it when the broker comes back to it.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    loop {
+        let chance = RandomState::new().hash_one(0) % 20_000;
+        let port = 12_000 + u16::try_from(chance).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Setup {
