@@ -21,7 +21,11 @@ use std::{
 };
 
 use strandline::{client::Connection, types::Offset};
-use support::{process::Setup, topics};
+use support::{
+    process::{Broker, Setup},
+    s3_double::{Fault, S3Double},
+    topics,
+};
 
 const PARTITIONS: i32 = 4;
 
@@ -61,14 +65,10 @@ async fn produce(address: String, producer: i32, history: Arc<History>, stop: Ar
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acknowledged_records_survive_kill_9_under_load_once_and_at_their_offset() {
-    let kills: u64 =
-        std::env::var("STRANDLINE_TEST_KILLS").map_or(6, |kills| kills.parse().unwrap());
-    let root = tempfile::tempdir().unwrap();
+/// Kills `kills` times under load, calling `trouble` before each; then compares.
+async fn kill_under_load(setup: Setup, kills: u64, trouble: impl Fn()) {
     // Small segments, so that kills meet rolls, uploads and trims as well.
-    let setup =
-        Setup::folders(root.path()).with(&["--roll-bytes", "1MiB", "--roll-after", "300ms"]);
+    let setup = setup.with(&["--roll-bytes", "1MiB", "--roll-after", "300ms"]);
     let mut broker = setup.start();
     let mut control = topics::connect(&broker.kafka()).await;
     topics::create(&mut control, "load", PARTITIONS, &[]).await;
@@ -80,6 +80,7 @@ async fn acknowledged_records_survive_kill_9_under_load_once_and_at_their_offset
         .collect();
     let mut longest = Duration::ZERO;
     for kill in 0..kills {
+        trouble();
         tokio::time::sleep(Duration::from_millis(150 + kill * 137 % 900)).await;
         broker.kill();
         let began = Instant::now();
@@ -91,6 +92,10 @@ async fn acknowledged_records_survive_kill_9_under_load_once_and_at_their_offset
     for producer in producers {
         producer.await.unwrap();
     }
+    compare(&broker, &history, kills, longest).await;
+}
+
+async fn compare(broker: &Broker, history: &History, kills: u64, longest: Duration) {
     let mut control = topics::connect(&broker.kafka()).await;
     let mut found: BTreeMap<String, Vec<(i32, Offset)>> = BTreeMap::new();
     for partition in 0..PARTITIONS {
@@ -112,4 +117,41 @@ async fn acknowledged_records_survive_kill_9_under_load_once_and_at_their_offset
     );
     assert!(acknowledged.len() > 100, "hardly anything was acknowledged\n{}", broker.log());
     assert!(lost.is_empty() && doubled == 0, "{:?}", lost.first());
+}
+
+/// How many kills: a few in CI, more when asked.
+fn kills() -> u64 {
+    std::env::var("STRANDLINE_TEST_KILLS").map_or(6, |kills| kills.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_records_survive_kill_9_under_load_once_and_at_their_offset() {
+    let root = tempfile::tempdir().unwrap();
+    kill_under_load(Setup::folders(root.path()), kills(), || {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_records_survive_kill_9_on_a_store_that_loses_its_answers() {
+    let (root, double) = (tempfile::tempdir().unwrap(), S3Double::start().await);
+    let setup = Setup::on_double(root.path(), &double);
+    kill_under_load(setup, kills(), || {
+        double.calm();
+        let late = Fault::Late(Duration::from_millis(700));
+        for (part, fault) in [
+            ("meta/log", Fault::AnswerAfter(500, "InternalError")),
+            ("data/", Fault::FinAfter),
+            ("meta/log", Fault::RstAfter),
+            ("data/", Fault::Answer(503, "SlowDown")),
+            ("meta/lease", Fault::AnswerAfter(503, "SlowDown")),
+            ("meta/log", Fault::Answer(409, "ConditionalRequestConflict")),
+            ("data/", late),
+            ("meta/log", Fault::Repeated),
+            ("data/", Fault::HalfStatusAfter),
+        ] {
+            double.next("PUT", part, fault);
+        }
+        double.next("GET", "data/", Fault::HalfBody);
+        double.next("GET", "meta/log", Fault::Fin);
+    })
+    .await;
 }
