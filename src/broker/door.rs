@@ -21,22 +21,11 @@ pub(super) struct Door {
 impl Door {
     pub(super) fn reserve(config: &Config) -> Result<Self, Error> {
         let address = config.kafka_listen;
-        let failed = |source| Error::Kafka { address, source };
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-        let socket = socket.map_err(failed)?;
-        socket.set_reuseaddr(true).map_err(failed)?;
-        socket.bind(address).map_err(failed)?;
-        // Bound with SO_REUSEADDR, a port in use may show only when listening: try, and try
-        // again for the socket that is kept.
-        let probe = socket.listen(1).map_err(failed)?;
-        drop(probe);
-        Self::bound(address).map_err(failed)
-    }
-
-    fn bound(address: SocketAddr) -> std::io::Result<Self> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
+        // Bound with SO_REUSEADDR, a port in use may show only when listening: try that first,
+        // then bind the socket that is kept.
+        let tried = bind(address).and_then(|socket| socket.listen(1)).map(drop);
+        let kept = tried.and_then(|()| bind(address));
+        let socket = kept.map_err(|source| Error::Kafka { address, source })?;
         Ok(Self { address, socket: Mutex::new(Some(socket)) })
     }
 
@@ -46,4 +35,11 @@ impl Door {
         let failed = |source| Error::Kafka { address: self.address, source };
         socket.map(|socket| socket.listen(BACKLOG).map_err(failed)).transpose()
     }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }

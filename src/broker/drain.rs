@@ -35,7 +35,7 @@ impl Broker {
         if done {
             return Ended::Drained;
         }
-        let bytes = left.max(ByteCount(folder.found().iter().map(|found| found.bytes).sum()));
+        let bytes = left.max(bytes_in(folder));
         let wal = &self.config.wal_dir;
         Ended::Left { reason: format!("{bytes} not uploaded: {}", keep(wal)) }
     }
@@ -60,7 +60,7 @@ impl Broker {
 
 /// The end of a broker that was asked to stop before it served.
 pub(super) fn unserved(folder: &Folder) -> Ended {
-    let bytes = ByteCount(folder.found().iter().map(|found| found.bytes).sum());
+    let bytes = bytes_in(folder);
     if bytes.0 == 0 {
         return Ended::Drained;
     }
@@ -68,6 +68,10 @@ pub(super) fn unserved(folder: &Folder) -> Ended {
         "stopped before it served; up to {bytes} in the WAL folder may not be in the bucket: keep it"
     );
     Ended::Left { reason }
+}
+
+fn bytes_in(folder: &Folder) -> ByteCount {
+    ByteCount(folder.found().iter().map(|found| found.bytes).sum())
 }
 
 /// What to do with a WAL folder that is not empty.

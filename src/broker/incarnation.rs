@@ -46,12 +46,10 @@ pub(super) struct Incarnation {
 pub(super) enum End {
     /// The operator wants it.
     Asked,
-    /// Another broker is controller.
-    Superseded(String),
-    /// The WAL takes no more.
-    Log(EndReason),
-    /// Nothing can be uploaded any more.
-    Upload(String),
+    /// The WAL's disk failed, and why: another incarnation may follow on it.
+    Disk(String),
+    /// This process cannot go on, and why.
+    Over(String),
 }
 
 impl Broker {
@@ -230,9 +228,7 @@ impl Broker {
         )
         .start(&incarnation.tasks);
     }
-}
 
-impl Broker {
     /// Starts what clients reach and lets them in.
     fn open(
         &self,
@@ -298,9 +294,13 @@ impl Incarnation {
         tokio::select! {
             biased;
             _ = asked.wait_for(|asked| *asked != super::StopAsked::No) => End::Asked,
-            lost = self.cluster.abdicated() => End::Superseded(lost.to_string()),
-            reason = self.replication.ended() => End::Log(reason),
-            error = self.uploader.ended() => End::Upload(error.to_string()),
+            lost = self.cluster.abdicated() => End::Over(lost.to_string()),
+            reason = self.replication.ended() => match reason {
+                EndReason::Disk(reason) => End::Disk(reason),
+                EndReason::Fenced => End::Over("this incarnation was fenced".to_owned()),
+                EndReason::Stopped => End::Over("the write-ahead log was stopped".to_owned()),
+            },
+            error = self.uploader.ended() => End::Over(error.to_string()),
         }
     }
 

@@ -23,14 +23,14 @@ use tokio::sync::{mpsc, watch};
 
 pub use error::Error;
 
+use self::incarnation::End;
 use crate::{
-    cluster::configs::Values,
+    cluster::configs::{Layers, Values},
     config::Config,
     env::{Env, clock, task::Tasks},
     http,
     kafka::Serving,
     metrics::Registry,
-    replication::EndReason,
     store::{BucketUrl, Store},
     wal::Folder,
 };
@@ -91,7 +91,7 @@ pub async fn run(
 ) -> Result<Ended, Error> {
     let began = env.clock.boot();
     let url: BucketUrl = parse_bucket(&config.bucket)?;
-    let given = settings::given(&config.kafka)?;
+    let given = Layers::check_given(&config.kafka)?;
     let mut registry = Registry::with_prefix("strandline");
     let metrics = metrics::Metrics::new(&mut registry);
     let folder = join::open_folder(&config, &env, &url).await?;
@@ -156,12 +156,8 @@ impl Broker {
                 Some(Ok(incarnation)) => incarnation,
                 // A disk that served before may fail again before it serves once more.
                 Some(Err(error)) if greeted && error.is_disk() => {
-                    if self
-                        .unless_asked(self.until_disk_is_back(&error.to_string()))
-                        .await
-                        .is_none()
-                    {
-                        return Ok(Ended::Left { reason: drain::keep(&self.config.wal_dir) });
+                    if !self.disk_is_back(&error.to_string()).await {
+                        return Ok(self.left());
                     }
                     continue;
                 }
@@ -174,42 +170,39 @@ impl Broker {
                 greeted = true;
             }
             match incarnation.end(self).await {
-                incarnation::End::Asked => {
-                    let ended = self.drain(incarnation, &folder, &cluster).await;
-                    return Ok(ended);
-                }
-                incarnation::End::Superseded(reason) => {
-                    incarnation.abort(self).await;
-                    return Ok(Ended::Left { reason });
-                }
-                incarnation::End::Log(EndReason::Disk(reason)) => {
+                End::Asked => return Ok(self.drain(incarnation, &folder, &cluster).await),
+                End::Disk(reason) => {
                     tracing::error!(%reason, folder = %self.config.wal_dir.display(),
                         "the write-ahead log's disk failed, nothing more is acknowledged");
                     incarnation.abort(self).await;
-                    if self.unless_asked(self.until_disk_is_back(&reason)).await.is_none() {
-                        return Ok(Ended::Left { reason: drain::keep(&self.config.wal_dir) });
+                    if !self.disk_is_back(&reason).await {
+                        return Ok(self.left());
                     }
                 }
-                incarnation::End::Log(other) => {
+                End::Over(reason) => {
                     incarnation.abort(self).await;
-                    return Ok(Ended::Left { reason: format!("the log ended: {other:?}") });
-                }
-                incarnation::End::Upload(reason) => {
-                    incarnation.abort(self).await;
-                    return Ok(Ended::Left {
-                        reason: format!("{reason}; {}", drain::keep(&self.config.wal_dir)),
-                    });
+                    let reason = format!("{reason}; {}", drain::keep(&self.config.wal_dir));
+                    return Ok(Ended::Left { reason });
                 }
             }
         }
     }
 
-    /// Waits until the disk takes writes again; recovery then reads the folder anew (H12).
-    async fn until_disk_is_back(&self, reason: &str) {
+    /// Waits until the disk takes writes again, for recovery to read the folder anew (H12);
+    /// `false` when the operator wants an end first.
+    async fn disk_is_back(&self, reason: &str) -> bool {
         self.status.waiting(format!("the disk of the WAL folder failed: {reason}; waiting for it"));
-        while !join::takes_writes(&self.config.wal_dir, &self.env).await {
-            clock::sleep(DISK_RETRY).await;
-        }
+        let back = self.unless_asked(async {
+            while !join::takes_writes(&self.config.wal_dir, &self.env).await {
+                clock::sleep(DISK_RETRY).await;
+            }
+        });
+        back.await.is_some()
+    }
+
+    /// The end of a broker whose WAL folder is still needed.
+    fn left(&self) -> Ended {
+        Ended::Left { reason: drain::keep(&self.config.wal_dir) }
     }
 
     /// The outcome of `work`, or `None` when the operator wants an end first.

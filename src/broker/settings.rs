@@ -2,45 +2,29 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Broker, Error};
+use super::Broker;
 use crate::{
     cluster::{
         State,
-        configs::{BrokerConfig, Layers, TopicConfig, Values},
+        configs::{BrokerConfig, TopicConfig},
     },
     group,
     log::upload::TopicConfigs,
     types::BrokerId,
 };
 
-fn layers<'a>(
-    state: &'a State,
-    broker: BrokerId,
-    given: &'a Values,
-    none: &'a Values,
-) -> Layers<'a> {
-    let broker = state.broker_configs.get(&broker).unwrap_or(none);
-    Layers { broker, cluster: &state.cluster_configs, given }
-}
-
-/// Checks the Kafka settings given by flag or file.
-pub(super) fn given(values: &Values) -> Result<Values, Error> {
-    Ok(Layers::check_given(values)?)
-}
-
 impl Broker {
     /// How a topic is configured, as the metadata says at the moment of asking.
     pub(super) fn topic_configs(&self, broker: BrokerId) -> TopicConfigs {
-        let (given, none) = (self.given.clone(), Values::new());
+        let given = self.given.clone();
         Arc::new(move |state, topic| {
-            TopicConfig::resolve(&topic.configs, &layers(state, broker, &given, &none))
+            TopicConfig::resolve(&topic.configs, &state.layers(broker, &given))
         })
     }
 
     /// How groups are run.
     pub(super) fn group_config(&self, state: &State, broker: BrokerId) -> group::Config {
-        let none = Values::new();
-        let config = BrokerConfig::resolve(&layers(state, broker, &self.given, &none));
+        let config = BrokerConfig::resolve(&state.layers(broker, &self.given));
         let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         let count = |count: i32| usize::try_from(count).unwrap_or(0);
         let defaults = group::Config::default();
