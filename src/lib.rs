@@ -1,8 +1,8 @@
 //! Strandline: a Kafka-compatible broker whose home is a bucket.
 //!
 //! The floors, top first; a module imports only from lower ones (`tests/architecture.rs`):
-//! `broker cli` · `config` · `client http` · `kafka` · `group` · `log` ·
-//! `replication cluster manifest object cache` · `wal store record` · `types env metrics`.
+//! `broker cli hostile` · `config` · `client http` · `kafka` · `group` · `log` ·
+//! `replication cluster manifest object cache` · `wal store record` · `env metrics protobuf` · `types`.
 //! `docs/ARCHITECTURE.md` is the map.
 
 pub mod broker;
@@ -13,12 +13,14 @@ pub mod cluster;
 pub mod config;
 pub mod env;
 pub mod group;
+pub mod hostile;
 pub mod http;
 pub mod kafka;
 pub mod log;
 pub mod manifest;
 pub mod metrics;
 pub mod object;
+pub mod protobuf;
 pub mod record;
 pub mod replication;
 pub mod store;

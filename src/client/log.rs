@@ -15,9 +15,9 @@ use super::{Connection, Error, error::check};
 use crate::types::Offset;
 
 /// Versions every broker from Kafka 2.1 on speaks.
-const PRODUCE: i16 = 7;
-const FETCH: i16 = 11;
-const LIST_OFFSETS: i16 = 5;
+pub(super) const PRODUCE: i16 = 7;
+pub(super) const FETCH: i16 = 11;
+pub(super) const LIST_OFFSETS: i16 = 5;
 
 /// Where a batch landed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

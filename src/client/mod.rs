@@ -5,6 +5,7 @@
 //! request just sent, or the connection is given up.
 
 mod error;
+pub mod hostile;
 mod log;
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub use error::Error;
 pub use log::{Fetched, ProduceAck};
 
-use crate::env::net::TcpStream;
+use crate::{env::net::TcpStream, kafka::Guarded};
 
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -53,8 +54,9 @@ impl Connection {
     ) -> Result<R::Response, Error> {
         let frame = self.frame(version, request)?;
         self.stream.write_all(&frame).await?;
-        let mut answer = self.read_frame().await?;
+        let answer = self.read_frame().await?;
         let header_version = <R::Response as HeaderVersion>::header_version(version);
+        let mut answer = Guarded::new(answer);
         let header = ResponseHeader::decode(&mut answer, header_version)?;
         if header.correlation_id != self.correlation {
             return Err(Error::OutOfStep);

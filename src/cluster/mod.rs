@@ -15,6 +15,7 @@ mod driver;
 mod entry;
 mod error;
 mod handle;
+pub mod hostile;
 mod lease;
 mod meta;
 mod metrics;

@@ -11,6 +11,7 @@ mod coordinator;
 mod error;
 mod follow;
 mod handle;
+pub mod hostile;
 mod load;
 mod log;
 mod metrics;

@@ -4,14 +4,18 @@
 //! *bytes* remain, and elements are up to a hundred times as large as their bytes. Its only use of
 //! `remaining` is that check, every read being a `try_get`; so `remaining` here tells how many
 //! elements an array may have at most. Invariants: an array never reserves for more than half the
-//! bytes left (no element of two or more fields is smaller) nor [`MAX_ELEMENTS`]; a whole request
-//! has at most [`MAX_READS`] fields, tag bytes and lengths counted.
+//! bytes left (no element of two or more fields is smaller) nor [`MAX_ELEMENTS`], but for
+//! [`FEW_ELEMENTS`], as many as there are bytes: some elements are single bytes; a whole request has
+//! at most [`MAX_READS`] fields, tag bytes and lengths counted.
 
 use bytes::{Buf, Bytes, TryGetError};
 use proto_kafka::protocol::buf::{ByteBuf, NotEnoughBytesError};
 
 /// Elements of one array of a request; Kafka's clients stay far below.
 const MAX_ELEMENTS: usize = 100_000;
+/// Elements an array may have whatever its bytes: Kafka has fewer kinds of anything that is told in
+/// a byte.
+const FEW_ELEMENTS: usize = 64;
 /// Primitive reads of one request.
 const MAX_READS: usize = 4_000_000;
 
@@ -46,7 +50,8 @@ macro_rules! reads {
 
 impl Buf for Guarded {
     fn remaining(&self) -> usize {
-        (self.bytes.len().div_ceil(2)).min(MAX_ELEMENTS)
+        let bytes = self.bytes.len();
+        bytes.div_ceil(2).max(bytes.min(FEW_ELEMENTS)).min(MAX_ELEMENTS)
     }
 
     fn chunk(&self) -> &[u8] {
@@ -92,7 +97,10 @@ impl ByteBuf for Guarded {
 
 #[cfg(test)]
 mod tests {
-    use proto_kafka::{messages::MetadataRequest, protocol::Decodable};
+    use proto_kafka::{
+        messages::{ListConfigResourcesRequest, MetadataRequest},
+        protocol::Decodable,
+    };
 
     use super::*;
 
@@ -101,6 +109,15 @@ mod tests {
         let mut body = 0x7fff_ffff_i32.to_be_bytes().to_vec();
         body.extend([0; 64]);
         assert!(MetadataRequest::decode(&mut Guarded::new(body.into()), 1).is_err());
+    }
+
+    #[test]
+    fn an_array_of_single_bytes_is_read_up_to_the_last_byte() {
+        let body = Bytes::from_static(&[6, 2, 4, 8, 16, 32, 0]);
+        let request = ListConfigResourcesRequest::decode(&mut Guarded::new(body), 1).unwrap();
+        assert_eq!(request.resource_types, [2, 4, 8, 16, 32]);
+        let lie = Bytes::from_static(&[8, 2, 4, 8, 16, 32, 0]);
+        assert!(ListConfigResourcesRequest::decode(&mut Guarded::new(lie), 1).is_err());
     }
 
     #[test]

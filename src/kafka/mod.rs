@@ -13,6 +13,7 @@ mod decode;
 mod error;
 mod frame;
 mod guard;
+pub mod hostile;
 mod metrics;
 mod reader;
 mod server;
@@ -20,5 +21,6 @@ mod versions;
 
 pub use api::{FetchSessions, ProducerIds};
 pub use context::{Services, Serving};
+pub(crate) use guard::Guarded;
 pub use metrics::Metrics;
 pub use server::{Config, Server};

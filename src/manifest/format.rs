@@ -10,11 +10,16 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
 use super::{Error, Manifest, Run};
+use crate::protobuf;
 use crate::types::{Incarnation, LeaderEpoch, Millis, ObjectId, Offset, PartitionId, TopicId};
 
 const VERSION: u16 = 1;
 const MAGIC: &[u8; 8] = b"STRANDMF";
 const HEADER_BYTES: usize = 16;
+/// Field of the runs in a manifest.
+const RUNS: u32 = 6;
+/// A run has an object, its maker, lengths and an end above 0 at least.
+const SMALLEST_RUN_BYTES: usize = 10;
 
 #[derive(Clone, PartialEq, Message)]
 struct Wire {
@@ -69,13 +74,17 @@ pub(super) fn encode(manifest: &Manifest) -> Bytes {
         runs: manifest.runs.iter().map(run_to_wire).collect(),
         producers: manifest.producers.clone(),
     };
-    let message = wire.encode_to_vec();
+    seal(&wire.encode_to_vec())
+}
+
+/// A manifest's message with its head.
+pub(super) fn seal(message: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(HEADER_BYTES + message.len());
     bytes.put_slice(MAGIC);
     bytes.put_u16(VERSION);
     bytes.put_u16(0);
-    bytes.put_u32(crc32c(&message));
-    bytes.put_slice(&message);
+    bytes.put_u32(crc32c(message));
+    bytes.put_slice(message);
     bytes.freeze()
 }
 
@@ -92,6 +101,9 @@ pub(super) fn decode(bytes: &Bytes) -> Result<Manifest, Error> {
     }
     if version == 0 || zero != 0 || crc != crc32c(&rest) {
         return Err(Error::Damaged("CRC"));
+    }
+    if !protobuf::elements_have(&rest, RUNS, SMALLEST_RUN_BYTES) {
+        return Err(Error::Damaged("a run too short to be one"));
     }
     let wire = Wire::decode(rest).map_err(|_| Error::Damaged("does not parse"))?;
     let topic: [u8; 16] =

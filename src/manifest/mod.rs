@@ -7,6 +7,7 @@
 
 mod error;
 mod format;
+pub mod hostile;
 mod load;
 
 pub use error::Error;
@@ -171,7 +172,7 @@ impl Manifest {
     /// Bytes of all runs.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.runs.iter().map(|run| run.bytes).sum()
+        self.runs.iter().map(|run| run.bytes).fold(0, u64::saturating_add)
     }
 
     fn weight(&self) -> usize {

@@ -19,6 +19,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
 use super::Error;
+use crate::protobuf;
 
 /// The version this broker writes, and the newest it reads.
 pub const VERSION: u16 = 1;
@@ -27,6 +28,10 @@ pub const TRAILER_BYTES: u64 = 20;
 /// No footer is longer, so no length field makes a reader allocate more.
 pub const MAX_FOOTER_BYTES: u64 = 64 * 1024 * 1024;
 const MAGIC: &[u8; 8] = b"STRANDOB";
+/// Field of the runs in a footer.
+const RUNS: u32 = 3;
+/// A run has a topic id, an epoch and a block at least.
+const SMALLEST_RUN_BYTES: usize = 24;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Footer {
@@ -150,11 +155,15 @@ pub(super) struct Transaction {
 
 /// The footer and trailer as one piece: the last bytes of an object.
 pub(super) fn encode_tail(footer: &Footer) -> Bytes {
-    let footer = footer.encode_to_vec();
-    let length = u32::try_from(footer.len()).expect("a footer is far below 4 GiB");
-    let mut tail = BytesMut::from(footer.as_slice());
+    seal(&footer.encode_to_vec())
+}
+
+/// A footer's message with its trailer.
+pub(super) fn seal(message: &[u8]) -> Bytes {
+    let length = u32::try_from(message.len()).expect("a footer is far below 4 GiB");
+    let mut tail = BytesMut::from(message);
     tail.put_u32(length);
-    tail.put_u32(super::crc32c([footer.as_slice()]));
+    tail.put_u32(super::crc32c([message]));
     tail.put_u16(VERSION);
     tail.put_u16(0);
     tail.put_slice(MAGIC);
@@ -204,8 +213,16 @@ impl Trailer {
         if super::crc32c([bytes.as_ref()]) != self.crc {
             return Err(Error::Damaged("CRC of the footer"));
         }
-        Footer::decode(bytes).map_err(|_| Error::Damaged("footer does not parse"))
+        parse(bytes)
     }
+}
+
+/// Reads a footer's message.
+pub(super) fn parse(message: Bytes) -> Result<Footer, Error> {
+    if !protobuf::elements_have(&message, RUNS, SMALLEST_RUN_BYTES) {
+        return Err(Error::Damaged("a run too short to be one"));
+    }
+    Footer::decode(message).map_err(|_| Error::Damaged("footer does not parse"))
 }
 
 const SHORT: Error = Error::Damaged("fewer bytes than a footer needs");

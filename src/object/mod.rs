@@ -9,6 +9,7 @@ mod builder;
 mod error;
 mod footer;
 mod format;
+pub mod hostile;
 mod producer;
 
 pub use builder::{BatchInput, Builder, Built, BuiltRun, RunInput};

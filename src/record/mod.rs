@@ -11,6 +11,7 @@ mod builder;
 mod check;
 pub mod compress;
 mod error;
+pub mod hostile;
 mod records;
 #[cfg(test)]
 mod tests;

@@ -65,6 +65,8 @@ impl fmt::Display for BucketUrl {
             Self::S3(place) => write!(f, "s3://{place}"),
             Self::Gcs(place) => write!(f, "gs://{place}"),
             Self::Azure(place) => write!(f, "az://{place}"),
+            // A file URL has no relative form.
+            Self::Folder(path) if path.is_relative() => write!(f, "{}", path.display()),
             Self::Folder(path) => write!(f, "file://{}", path.display()),
             Self::Memory => f.write_str("memory://"),
         }
@@ -126,8 +128,9 @@ mod tests {
 
     #[test]
     fn each_form_is_read_and_written_back() {
-        for text in ["s3://b", "s3://b-1/a/b", "gs://b/p", "az://c/p", "file:///tmp/x", "memory://"]
-        {
+        let folders = ["file:///tmp/x", "./data", "data/bucket"];
+        let others = ["s3://b", "s3://b-1/a/b", "gs://b/p", "az://c/p", "memory://"];
+        for text in folders.into_iter().chain(others) {
             assert_eq!(read(text).map(|url| url.to_string()), Ok(text.to_owned()));
         }
         assert_eq!(read("s3://b/p/").map(|url| url.to_string()), Ok("s3://b/p".to_owned()));

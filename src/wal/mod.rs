@@ -10,6 +10,7 @@ mod error;
 mod folder;
 mod format;
 mod found;
+pub mod hostile;
 mod ledger;
 mod pool;
 mod reader;

@@ -67,7 +67,7 @@ impl Pool {
                 number.parse::<u64>().ok()
             };
             if let Some(number) = number("free-") {
-                pool.next = pool.next.max(number + 1);
+                pool.next = pool.next.max(number.saturating_add(1));
                 pool.free.push(folder.join(name));
             } else if number("new-").is_some() {
                 pool.disk.delete(&folder.join(name))?;

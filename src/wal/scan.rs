@@ -14,6 +14,10 @@ use super::{
 };
 
 const CHUNK_BYTES: u64 = 1024 * 1024;
+/// How often a file's length may be read for beginnings of entries that turn out to be no more
+/// than that. What a crash leaves never overlaps, so once is enough for it; bytes that are made to
+/// look so would otherwise be read to the end from each of them.
+const MOST_READS: u64 = 4;
 
 /// What a segment's files hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,19 +74,24 @@ pub(crate) fn scan(files: &Arc<Files>) -> io::Result<Scan> {
         }
         let later = later_entry(&**file, from, files.nonce)?;
         found.torn |= later.torn;
-        found.damage = later.entry.map(|(byte, number)| {
+        if later.endless {
+            found.damage = Some(format!("more entries begin in file {index} than can be read"));
+        }
+        found.damage = found.damage.or(later.entry.map(|(byte, number)| {
             format!(
                 "entry {} does not read back, yet entry {number} is whole at byte {byte} of \
                  file {index}",
                 found.entries
             )
-        });
+        }));
     }
     Ok(found)
 }
 
 struct Later {
     torn: bool,
+    /// It was given up.
+    endless: bool,
     entry: Option<(u64, u64)>,
 }
 
@@ -90,7 +99,8 @@ struct Later {
 fn later_entry(file: &dyn DiskFile, from: u64, nonce: u64) -> io::Result<Later> {
     let length = file.len()?;
     let mut chunk = Vec::new();
-    let mut later = Later { torn: false, entry: None };
+    let mut later = Later { torn: false, endless: false, entry: None };
+    let mut left = length.saturating_mul(MOST_READS);
     let mut at = from;
     while at < length {
         let bytes = CHUNK_BYTES.min(length - at);
@@ -98,11 +108,17 @@ fn later_entry(file: &dyn DiskFile, from: u64, nonce: u64) -> io::Result<Later> 
         file.read_at(at, &mut chunk)?;
         let step = usize::try_from(ENTRY_ALIGN).unwrap_or(1);
         for (index, sector) in chunk.chunks(step).enumerate() {
-            if EntryHeader::decode(sector, nonce).is_none() {
-                continue;
-            }
+            let Some((header, _)) = EntryHeader::decode(sector, nonce) else { continue };
             later.torn = true;
             let byte = at + u64::try_from(index * step).unwrap_or(0);
+            if header.entry_bytes() > length - byte {
+                continue;
+            }
+            let Some(after) = left.checked_sub(header.entry_bytes()) else {
+                later.endless = true;
+                return Ok(later);
+            };
+            left = after;
             if let Some(entry) = read_entry(file, byte, nonce)? {
                 later.entry = Some((byte, entry.header.number));
                 return Ok(later);

@@ -192,9 +192,7 @@ impl Definition {
     /// # Errors
     /// When the text is not of this type or not allowed, with Kafka's words.
     pub fn parse(&self, text: &str) -> Result<String, Error> {
-        if text.len() > MOST_BYTES {
-            return Err(self.invalid("of this length", "Value is too long"));
-        }
+        self.check_length(text)?;
         let trimmed = text.trim();
         let printed = match self.kind {
             Kind::Boolean if trimmed.eq_ignore_ascii_case("true") => "true".to_owned(),
@@ -213,6 +211,14 @@ impl Definition {
             return Err(Error::Unsupported { name: self.name, reason: self.doc });
         }
         Ok(printed)
+    }
+
+    /// Whether `text` is short enough to be looked into.
+    pub(super) fn check_length(&self, text: &str) -> Result<(), Error> {
+        if text.len() > MOST_BYTES {
+            return Err(self.invalid("of this length", "Value is too long"));
+        }
+        Ok(())
     }
 
     fn number<T: std::str::FromStr>(&self, text: &str) -> Result<T, Error> {

@@ -355,3 +355,13 @@ fn the_page_of_configurations_says_what_the_tables_say() {
     }
     assert!(written == page(), "docs/configuration-topics.md should be as printed above");
 }
+
+#[test]
+fn an_element_operation_of_endless_elements_is_refused_unread() {
+    let name = "cleanup.policy".to_owned();
+    for operation in [Operation::Append, Operation::Subtract] {
+        let endless = [(name.clone(), operation(",".repeat(40_000)))];
+        let refused = apply_operations(&Values::new(), &endless, topic_definition);
+        assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
+    }
+}

@@ -5,6 +5,7 @@
 //! limits. read_committed reads what read_uncommitted does: there are no transactions.
 
 mod codec;
+mod hostile;
 mod session;
 
 use std::{
@@ -17,6 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
 use codec::{Answered, Asked, Head, Key, Request};
+pub(in crate::kafka) use hostile::agrees as decodes_as_another_codec;
 use session::{Plan, Sessions};
 
 use super::{

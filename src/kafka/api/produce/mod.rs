@@ -5,6 +5,7 @@
 //! acks=1 waits for what acks=all waits for. A transactional id is refused at once.
 
 mod codec;
+mod hostile;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,6 +14,7 @@ use futures::{FutureExt, future::BoxFuture};
 
 pub(super) use codec::TopicKey;
 use codec::{Answered, Request};
+pub(in crate::kafka) use hostile::agrees as decodes_as_another_codec;
 
 use super::{
     Answer, Call, Later,
