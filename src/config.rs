@@ -50,12 +50,12 @@ pub enum Error {
     UnknownVariable(String),
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text);
     parsed.map_err(|error| format!("{error}; write a number and a unit: 500ms, 10s, 5m, 1h"))
 }
 
-fn bytes(text: &str) -> Result<ByteCount, String> {
+pub(crate) fn bytes(text: &str) -> Result<ByteCount, String> {
     let parsed = text.parse::<bytesize::ByteSize>();
     let size = parsed.map_err(|error| format!("{error}; write a size: 512KiB, 64MiB, 4GiB"))?;
     Ok(ByteCount(size.as_u64()))

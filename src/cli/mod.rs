@@ -4,6 +4,7 @@
 //! Invariant: an error says what went wrong, with what, and what to do; exit code 0 is success,
 //! 1 a failure, 2 a command line that is not understood.
 
+mod bench;
 mod bucket;
 mod cluster;
 mod output;
@@ -39,6 +40,9 @@ enum Action {
     /// Look at a bucket with no broker running
     #[command(subcommand)]
     Bucket(bucket::Action),
+    /// Put load on a Kafka-compatible cluster and measure it
+    #[command(subcommand)]
+    Bench(bench::Action),
 }
 
 /// Runs the command; what it prints is for a person.
@@ -48,6 +52,7 @@ pub fn run(command: Command) -> ExitCode {
         Action::Serve(settings) => serve::run(*settings),
         Action::Cluster(action) => cluster::run(&action),
         Action::Bucket(action) => bucket::run(&action),
+        Action::Bench(action) => bench::run(&action),
     };
     done.unwrap_or_else(|error| {
         output::error(&error);

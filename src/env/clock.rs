@@ -38,3 +38,8 @@ impl Clock for SystemClock {
         )
     }
 }
+
+/// Blocks this thread for `duration`: for threads that are not the runtime's.
+pub fn block(duration: Duration) {
+    std::thread::sleep(duration);
+}

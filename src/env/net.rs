@@ -2,7 +2,10 @@
 
 use std::{io, net::SocketAddr};
 
-pub use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+pub use tokio::net::{
+    TcpListener, TcpSocket, TcpStream, lookup_host,
+    tcp::{OwnedReadHalf, OwnedWriteHalf},
+};
 
 /// Listens on `address`, for a runtime that is yet to run.
 ///

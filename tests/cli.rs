@@ -1,0 +1,55 @@
+//! The commands for people, run as they run them.
+
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::process::{Command, Output};
+
+use support::process::Setup;
+
+fn strandline(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_strandline")).args(arguments).output().unwrap()
+}
+
+/// What a load of `bench` measured.
+fn bench(load: &str, bootstrap: &str, more: &[&str]) -> serde_json::Value {
+    let fixed = ["bench", load, "--bootstrap", bootstrap, "--json"];
+    let done = strandline(&[&fixed, more].concat());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_slice(&done.stdout).unwrap()
+}
+
+#[test]
+fn bench_reads_what_it_wrote() {
+    let root = tempfile::tempdir().unwrap();
+    let broker = Setup::folders(root.path()).start();
+    let address = broker.kafka();
+    let more = ["--partitions", "3", "--connections", "2", "--records", "500"];
+    let written = bench("produce", &address, &[&more[..], &["--batch-bytes", "100KiB"]].concat());
+    assert_eq!((&written["records"], &written["partitions"]), (&500.into(), &3.into()));
+    let single = bench("latency", &address, &["--rate", "1000", "--records", "20"]);
+    assert_eq!((&single["records"], &single["requests"]), (&20.into(), &20.into()));
+    let read = bench("consume", &address, &["--connections", "2"]);
+    assert_eq!(read["records"], 520);
+    let read = bench("replay", &address, &["--consumers", "4"]);
+    assert_eq!(read["records"], 4 * 520);
+    assert_eq!(
+        read["bytes"],
+        4 * (written["bytes"].as_u64().unwrap() + single["bytes"].as_u64().unwrap())
+    );
+}
+
+#[test]
+fn bench_says_what_is_missing() {
+    let root = tempfile::tempdir().unwrap();
+    let broker = Setup::folders(root.path()).start();
+    let done = strandline(&["bench", "consume", "--bootstrap", &broker.kafka(), "--topic", "no"]);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(said.contains("there is no topic no"), "{said}");
+    let done = strandline(&["bench", "produce", "--bootstrap", "127.0.0.1:1"]);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains("no broker answers at 127.0.0.1:1"), "{said}");
+}
