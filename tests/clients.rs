@@ -18,25 +18,14 @@ use std::{
     time::Duration,
 };
 
-use support::{process::Setup, topics};
-
-/// Where `scripts/setup` puts things.
-fn cache() -> PathBuf {
-    std::env::var_os("STRANDLINE_CACHE")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache"), PathBuf::from)
-}
+use support::{
+    installed::{cache, run as client},
+    process::Setup,
+    topics,
+};
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
-}
-
-/// Runs a client to its end; gives what it printed.
-fn client(command: &mut Command) -> String {
-    let done = command.env("CLIENTS", cache().join("clients")).output().unwrap();
-    let text = String::from_utf8_lossy(&done.stdout).into_owned();
-    let trouble = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{command:?}: {}\n{text}\n{trouble}", done.status);
-    text
 }
 
 /// The whole package index of this Debian.
