@@ -10,6 +10,8 @@
 )]
 #![allow(clippy::needless_pass_by_value, clippy::let_underscore_must_use)]
 
+#[path = "disk/away.rs"]
+mod away;
 mod support;
 
 use std::{
@@ -127,14 +129,22 @@ impl DiskFile for BrittleFile {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_fails_ends_the_incarnation_and_the_next_goes_on_when_it_takes_writes() {
+/// A broker on a brittle disk.
+struct Running {
+    _root: tempfile::TempDir,
+    address: String,
+    broken: Arc<AtomicBool>,
+    ask: watch::Sender<StopAsked>,
+    ended: tokio::task::JoinHandle<Result<Ended, broker::Error>>,
+}
+
+fn start() -> Running {
     let root = tempfile::tempdir().unwrap();
-    let port = free_port();
+    let address = format!("127.0.0.1:{}", free_port());
     let settings = Settings {
         bucket: Some(format!("file://{}", root.path().join("bucket").display())),
         wal_dir: Some(root.path().join("wal")),
-        kafka_listen: Some(format!("127.0.0.1:{port}")),
+        kafka_listen: Some(address.clone()),
         http_listen: Some(format!("127.0.0.1:{}", free_port())),
         ..Settings::default()
     };
@@ -142,9 +152,13 @@ async fn a_disk_that_fails_ends_the_incarnation_and_the_next_goes_on_when_it_tak
     let broken = Arc::new(AtomicBool::new(false));
     let env = Env { disk: Arc::new(Brittle { broken: Arc::clone(&broken) }), ..Env::real() };
     let (ask, asked) = watch::channel(StopAsked::No);
-    let running = tokio::spawn(broker::run(config, env, asked, &|_| {}));
+    let ended = tokio::spawn(broker::run(config, env, asked, &|_| {}));
+    Running { _root: root, address, broken, ask, ended }
+}
 
-    let address = format!("127.0.0.1:{port}");
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_ends_the_incarnation_and_the_next_goes_on_when_it_takes_writes() {
+    let Running { _root, address, broken, ask, ended } = start();
     let mut client = topics::connect(&address).await;
     topics::create(&mut client, "t", 1, &[]).await;
     let mut kept = 0;
@@ -179,5 +193,5 @@ async fn a_disk_that_fails_ends_the_incarnation_and_the_next_goes_on_when_it_tak
     assert_eq!((values("kept"), values("after")), (kept, 1));
     assert!(back >= 10, "what was acknowledged kept its offsets");
     ask.send_replace(StopAsked::Drain);
-    assert!(matches!(running.await.unwrap().unwrap(), Ended::Drained));
+    assert!(matches!(ended.await.unwrap().unwrap(), Ended::Drained));
 }

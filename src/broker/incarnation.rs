@@ -10,7 +10,7 @@ use crate::{
     cluster::{Applied, Cluster, CommitError, Member, Record},
     env::task::Tasks,
     group::{self, Groups},
-    kafka::{self, FetchSessions, ProducerIds, Serving},
+    kafka::{self, FetchSessions, ProducerIds, Service, Serving},
     log::{
         self, Log,
         objects::Objects,
@@ -260,7 +260,7 @@ impl Broker {
             config: cluster.with(|state| self.group_config(state, broker)),
             metrics: self.metrics.group.clone(),
         });
-        self.serving.send_replace(Some(Arc::new(Serving {
+        self.service.send_replace(Service::Open(Arc::new(Serving {
             env: self.env.clone(),
             broker,
             incarnation: incarnation.id,
@@ -277,7 +277,7 @@ impl Broker {
             max_connections: usize::try_from(self.config.max_connections).unwrap_or(usize::MAX),
             ..kafka::Config::default()
         };
-        let services = kafka::Services { serving: self.serving.subscribe() };
+        let services = kafka::Services { service: self.service.subscribe() };
         kafka::Server::start(listener, services, &self.tasks, config, self.metrics.kafka.clone());
         Ok(())
     }
@@ -306,7 +306,7 @@ impl Incarnation {
 
     /// Takes no more work: what clients sent is answered, the log closes its last segment.
     pub(super) fn close(&self, broker: &Broker) {
-        broker.serving.send_replace(None);
+        broker.closed();
         self.replication.drain();
     }
 
@@ -317,7 +317,7 @@ impl Incarnation {
 
     /// Ends every part where it stands.
     pub(super) async fn abort(self, broker: &Broker) {
-        broker.serving.send_replace(None);
+        broker.closed();
         self.tasks.abort().await;
         self.replication.stop().await;
     }

@@ -29,7 +29,7 @@ use crate::{
     config::Config,
     env::{Env, clock, task::Tasks},
     http,
-    kafka::Serving,
+    kafka::Service,
     metrics::Registry,
     store::{BucketUrl, Store},
     wal::Folder,
@@ -68,7 +68,7 @@ struct Broker {
     given: Values,
     env: Env,
     tasks: Tasks,
-    serving: watch::Sender<Option<Arc<Serving>>>,
+    service: watch::Sender<Service>,
     asked: watch::Receiver<StopAsked>,
     metrics: metrics::Metrics,
     status: status::Status,
@@ -113,13 +113,13 @@ pub async fn run(
     let tasks = Tasks::new();
     let at_risk = at_risk::Source::default();
     let orders = tokio::sync::Mutex::new(orders);
-    let serving = watch::Sender::new(None);
+    let service = watch::Sender::new(Service::Starting);
     let broker = Broker {
         config,
         given,
         env,
         tasks,
-        serving,
+        service,
         asked,
         metrics,
         status,
@@ -203,6 +203,11 @@ impl Broker {
     /// The end of a broker whose WAL folder is still needed.
     fn left(&self) -> Ended {
         Ended::Left { reason: drain::keep(&self.config.wal_dir) }
+    }
+
+    /// Serves no more for the time being: clients get errors that they retry.
+    fn closed(&self) {
+        self.service.send_modify(|service| *service = service.closed());
     }
 
     /// The outcome of `work`, or `None` when the operator wants an end first.

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     env::{Env, clock},
     record::{BatchBuilder, Compression},
-    types::{Millis, Offset},
+    types::{Millis, Offset, TopicId},
 };
 
 /// Requests taken from the queue at once: their commits share a batch, their reads a barrier.
@@ -59,7 +59,7 @@ pub(super) enum Command {
     /// Every group's name and state.
     List { reply: oneshot::Sender<Answer> },
     /// A topic is gone.
-    TopicDeleted(Arc<str>),
+    TopicDeleted(Arc<str>, TopicId),
 }
 
 /// What a coordinator is made of.
@@ -73,8 +73,8 @@ pub(super) struct Parts {
     /// Set once the state is loaded.
     pub(super) is_ready: Arc<AtomicBool>,
     pub(super) stopping: CancellationToken,
-    /// Whether there is a topic called so.
-    pub(super) is_topic: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    /// The topic called so, if there is one.
+    pub(super) topic_of: Box<dyn Fn(&str) -> Option<TopicId> + Send + Sync>,
 }
 
 /// Loads the partition, when a permit is free, and serves it until it is lost or told to stop.
@@ -220,11 +220,11 @@ impl Owner {
     /// Topics deleted while nobody was coordinator take their offsets with them now.
     async fn forget_lost_topics(&mut self) {
         let mut effects = Vec::new();
-        for topic in self.state.topics() {
-            if !(self.parts.is_topic)(&topic) {
-                self.state.forget_topic(&topic, &mut effects);
-            }
-        }
+        let topic_of = &self.parts.topic_of;
+        let is_lost = |name: &str, topic: Option<TopicId>| {
+            topic_of(name).is_none_or(|now| topic.is_some_and(|topic| topic != now))
+        };
+        self.state.forget_topics(is_lost, &mut effects);
         self.perform(effects);
         self.flush().await;
     }
@@ -252,9 +252,12 @@ impl Owner {
                     let ticket = self.wait(reply);
                     self.answer(ticket, Answer::Listed(self.state.list()));
                 }
-                Command::TopicDeleted(topic) => {
+                Command::TopicDeleted(name, id) => {
                     self.flush().await;
-                    self.state.forget_topic(&topic, &mut effects);
+                    let is_lost = |topic: &str, its: Option<TopicId>| {
+                        topic == &*name && its.is_none_or(|its| its == id)
+                    };
+                    self.state.forget_topics(is_lost, &mut effects);
                     self.perform(effects);
                 }
             }

@@ -93,7 +93,7 @@ fn start(shared: &Arc<Shared>, index: i32, partition: Arc<Partition>) -> Slot {
         commands: queue,
         is_ready: is_ready.clone(),
         stopping: stop.clone(),
-        is_topic: Box::new(move |topic| cluster.with(|state| state.topic(topic).is_some())),
+        topic_of: Box::new(move |name| cluster.with(|state| Some(state.topic(name)?.id))),
     };
     let owner = shared.clone();
     shared.tasks.spawn("group coordinator", async move {
@@ -120,7 +120,7 @@ async fn forget_deleted(shared: &Shared, known: &mut BTreeMap<TopicId, Arc<str>>
             .with_coordinators(|slots| slots.values().map(|slot| slot.commands.clone()).collect());
         for commands in coordinators {
             // One that is gone has nothing to forget.
-            drop(commands.send(Command::TopicDeleted(name.clone())).await);
+            drop(commands.send(Command::TopicDeleted(name.clone(), id)).await);
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Committed, Position, TopicPartition};
-use crate::types::Millis;
+use crate::types::{Millis, TopicId};
 
 /// A commit equal to the stored one is written again only when that is older than this, so that a
 /// consumer that stands still costs nothing and its offset still does not expire.
@@ -52,19 +52,25 @@ impl Offsets {
         position: &Position,
         now: Millis,
     ) -> bool {
+        // One with a time of its own is put off by every commit.
+        let is_lasting = position.retention_ms.is_none();
         self.get(partition).is_some_and(|stored| {
-            stored.position == *position && now.since(stored.at) < EQUAL_FOR_MS
+            is_lasting && stored.position == *position && now.since(stored.at) < EQUAL_FOR_MS
         })
     }
 
-    pub(super) fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.keys()
+    /// Partitions for which something is kept.
+    pub(super) fn partitions(&self) -> Vec<TopicPartition> {
+        self.iter().map(|(partition, _)| partition).collect()
     }
 
-    /// Partitions of `topic`, or of all topics, for which something is kept.
-    pub(super) fn partitions(&self, topic: Option<&str>) -> Vec<TopicPartition> {
-        let all = self.iter().map(|(partition, _)| partition);
-        all.filter(|partition| topic.is_none_or(|topic| *topic == *partition.topic)).collect()
+    /// Partitions of topics that `is_lost`, told by their name and, if known, their id.
+    pub(super) fn of_topics(
+        &self,
+        is_lost: impl Fn(&str, Option<TopicId>) -> bool,
+    ) -> Vec<TopicPartition> {
+        let lost = self.iter().filter(|(p, committed)| is_lost(&p.topic, committed.position.topic));
+        lost.map(|(partition, _)| partition).collect()
     }
 
     /// Partitions whose offsets were last needed `retention_ms` before `now`: committed, and,
@@ -77,11 +83,15 @@ impl Offsets {
         is_read: impl Fn(&str) -> bool,
     ) -> Vec<TopicPartition> {
         let unread = self.iter().filter(|(partition, _)| !is_read(&partition.topic));
-        let last_needed = |committed: &Committed| empty_since.max(Some(committed.at));
+        let has_expired = |committed: &Committed| match committed.position.retention_ms {
+            Some(own) => now.since(committed.at) >= own,
+            None => {
+                let last_needed = empty_since.max(Some(committed.at));
+                last_needed.is_some_and(|at| now.since(at) >= retention_ms)
+            }
+        };
         unread
-            .filter(|(_, committed)| {
-                last_needed(committed).is_some_and(|at| now.since(at) >= retention_ms)
-            })
+            .filter(|(_, committed)| has_expired(committed))
             .map(|(partition, _)| partition)
             .collect()
     }
@@ -108,7 +118,9 @@ mod tests {
     }
 
     fn position(offset: i64) -> Position {
-        Position { offset: Offset(offset), leader_epoch: None, metadata: "".into() }
+        let (topic, retention_ms) = (None, None);
+        let metadata = "".into();
+        Position { offset: Offset(offset), leader_epoch: None, metadata, topic, retention_ms }
     }
 
     fn committed(offset: i64, at: i64) -> Committed {
@@ -150,6 +162,30 @@ mod tests {
         offsets.put(partition("left", 0), committed(1, 0));
         let expired = offsets.expired(Millis(HOUR), 1, None, |topic| topic == "read");
         assert_eq!(expired, [partition("left", 0)]);
+    }
+
+    #[test]
+    fn a_retention_the_client_gave_counts_from_the_commit_and_every_commit_renews_it() {
+        let mut offsets = Offsets::default();
+        let short = Position { retention_ms: Some(10), ..position(5) };
+        let committed = Committed { position: short.clone(), at: Millis(0) };
+        offsets.put(partition("t", 0), committed);
+        assert!(!offsets.holds(&partition("t", 0), &short, Millis(1)));
+        let expired = |now| offsets.expired(Millis(now), 100, Some(Millis(50)), |_| false).len();
+        assert_eq!((expired(9), expired(10)), (0, 1));
+    }
+
+    #[test]
+    fn offsets_of_a_topic_are_told_by_its_id_and_of_old_by_its_name() {
+        let mut offsets = Offsets::default();
+        let id = |n| Some(TopicId(uuid::Uuid::from_u128(n)));
+        for (index, topic) in [(0, id(1)), (1, id(2)), (2, None)] {
+            let position = Position { topic, ..position(5) };
+            offsets.put(partition("t", index), Committed { position, at: Millis(0) });
+        }
+        let lost =
+            offsets.of_topics(|name, topic| name == "t" && topic.is_none_or(|t| Some(t) == id(1)));
+        assert_eq!(lost, [partition("t", 0), partition("t", 2)]);
     }
 
     #[test]
@@ -197,7 +233,7 @@ mod tests {
                     offsets.iter().map(|(p, committed)| (p, committed.clone())).collect();
                 prop_assert_eq!(&all, &model);
                 prop_assert_eq!(offsets.is_empty(), model.is_empty());
-                for partition in offsets.partitions(Some("1")) {
+                for partition in offsets.partitions() {
                     prop_assert_eq!(offsets.get(&partition), model.get(&partition));
                 }
             }

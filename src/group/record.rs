@@ -7,10 +7,13 @@
 //! bytes an i32 length. From value version 4 on lengths are varints of length + 1, 0 for null, and
 //! structs end with tagged fields.
 //!
-//! | record | key | value, written as version 3; 0 to 4 are read |
+//! | record | key | value; versions 0 to 4 are read |
 //! |---|---|---|
-//! | offset | i16 0 or 1, group, topic, i32 partition | i16 version, i64 offset, i32 leader epoch (3+), metadata, i64 commit time, i64 expire time (1 only) |
+//! | offset | i16 0 or 1, group, topic, i32 partition | i16 version, i64 offset, i32 leader epoch (3+), metadata, i64 commit time, i64 expire time (1 only), tag 0: uuid of the topic (4+) |
 //! | group | i16 2, group | i16 version, protocol type, i32 generation, protocol?, leader?, i64 time of state (2+), members: id, instance? (3+), client id, host, i32 rebalance timeout (1+), i32 session timeout, subscription, assignment |
+//!
+//! As Kafka 4.3 does, groups are written as version 3, offsets as version 4, or as version 1 where
+//! the client gave a time to keep them.
 //!
 //! No value means the offset or the group is deleted. Keys of other versions belong to other kinds
 //! of groups and are skipped.
@@ -19,14 +22,18 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
+use uuid::Uuid;
 
 use super::{Committed, GroupId, InstanceId, MemberId, Position, TopicPartition};
-use crate::types::{LeaderEpoch, Millis, Offset};
+use crate::types::{LeaderEpoch, Millis, Offset, TopicId};
 
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
-const VALUE: i16 = 3;
+const GROUP_VALUE: i16 = 3;
+/// The one version of offsets with a time to expire at.
+const EXPIRING_OFFSET: i16 = 1;
 const FLEXIBLE_VALUE: i16 = 4;
+const TOPIC_ID_TAG: usize = 0;
 
 /// The bytes are not what the format says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -124,11 +131,30 @@ pub(super) fn subscribed_topics(subscription: &Bytes) -> Option<Vec<Arc<str>>> {
 }
 
 fn put_offset(out: &mut BytesMut, committed: &Committed) -> Result<(), Malformed> {
-    out.put_i16(VALUE);
-    out.put_i64(committed.position.offset.0);
-    out.put_i32(committed.position.leader_epoch.map_or(-1, |epoch| epoch.0));
-    put_text(out, &committed.position.metadata)?;
+    let Position { offset, leader_epoch, metadata, topic, retention_ms } = &committed.position;
+    if let Some(retention) = retention_ms {
+        out.put_i16(EXPIRING_OFFSET);
+        out.put_i64(offset.0);
+        put_text(out, metadata)?;
+        out.put_i64(committed.at.0);
+        out.put_i64(committed.at.0.saturating_add(*retention));
+        return Ok(());
+    }
+    out.put_i16(FLEXIBLE_VALUE);
+    out.put_i64(offset.0);
+    out.put_i32(leader_epoch.map_or(-1, |epoch| epoch.0));
+    put_varint(out, metadata.len().saturating_add(1))?;
+    out.put_slice(metadata.as_bytes());
     out.put_i64(committed.at.0);
+    match topic {
+        Some(TopicId(id)) => {
+            put_varint(out, 1)?;
+            put_varint(out, TOPIC_ID_TAG)?;
+            put_varint(out, id.as_bytes().len())?;
+            out.put_slice(id.as_bytes());
+        }
+        None => put_varint(out, 0)?,
+    }
     Ok(())
 }
 
@@ -138,12 +164,23 @@ fn get_offset(value: Bytes) -> Result<Committed, Malformed> {
     let epoch = if version >= 3 { reader.i32()? } else { -1 };
     let metadata = reader.text()?;
     let at = Millis(reader.i64()?);
+    let expires = if version == EXPIRING_OFFSET { reader.i64()? } else { -1 };
+    let retention_ms = (expires >= 0).then(|| expires.saturating_sub(at.0));
+    let mut topic = None;
+    reader.tags(|tag, field| {
+        if tag == TOPIC_ID_TAG {
+            let id = Uuid::from_slice(field).map_err(|_| Malformed)?;
+            topic = Some(TopicId(id)).filter(|_| !id.is_nil());
+        }
+        Ok(())
+    })?;
     let leader_epoch = Some(LeaderEpoch(epoch)).filter(|epoch| epoch.0 >= 0);
-    Ok(Committed { position: Position { offset, leader_epoch, metadata }, at })
+    let position = Position { offset, leader_epoch, metadata, topic, retention_ms };
+    Ok(Committed { position, at })
 }
 
 fn put_group(out: &mut BytesMut, record: &GroupRecord) -> Result<(), Malformed> {
-    out.put_i16(VALUE);
+    out.put_i16(GROUP_VALUE);
     put_text(out, record.protocol_type.as_deref().unwrap_or_default())?;
     out.put_i32(record.generation);
     put_nullable(out, record.protocol.as_deref())?;
@@ -201,8 +238,18 @@ fn get_member(reader: &mut Reader, version: i16) -> Result<MemberRecord, Malform
         subscription: reader.blob()?,
         assignment: reader.blob()?,
     };
-    reader.skip_tags()?;
+    reader.tags(|_, _| Ok(()))?;
     Ok(record)
+}
+
+fn put_varint(out: &mut BytesMut, value: usize) -> Result<(), Malformed> {
+    let mut value = u32::try_from(value).map_err(|_| Malformed)?;
+    while value >= 0x80 {
+        out.put_u8(u8::try_from(value & 0x7f).map_err(|_| Malformed)? | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(u8::try_from(value).map_err(|_| Malformed)?);
+    Ok(())
 }
 
 fn put_text(out: &mut BytesMut, text: &str) -> Result<(), Malformed> {
@@ -299,14 +346,18 @@ impl Reader {
         self.take(len).map(|bytes| Bytes::copy_from_slice(&bytes))
     }
 
-    fn skip_tags(&mut self) -> Result<(), Malformed> {
+    /// Reads the tagged fields at the end of a struct; those unknown are `known`'s to skip.
+    fn tags(
+        &mut self,
+        mut known: impl FnMut(usize, &[u8]) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
         if !self.is_flexible {
             return Ok(());
         }
         for _ in 0..self.varint()? {
-            self.varint()?;
+            let tag = self.varint()?;
             let len = self.varint()?;
-            self.take(len)?;
+            known(tag, &self.take(len)?)?;
         }
         Ok(())
     }
@@ -320,8 +371,10 @@ mod tests {
 
     use super::*;
 
+    const TOPIC: u128 = 0xd2b0_8c83_5cf8_4521_a57a_7d7f_bece_6972;
+
     fn partition() -> TopicPartition {
-        TopicPartition { topic: "orders".into(), index: 7 }
+        TopicPartition { topic: "orders".into(), index: 0 }
     }
 
     fn committed() -> Committed {
@@ -329,8 +382,10 @@ mod tests {
             offset: Offset(258),
             leader_epoch: Some(LeaderEpoch(5)),
             metadata: "m".into(),
+            topic: Some(TopicId(Uuid::from_u128(TOPIC))),
+            retention_ms: None,
         };
-        Committed { position, at: Millis(1000) }
+        Committed { position, at: Millis(0x01a2_0cd9_0f20) }
     }
 
     fn group_record() -> GroupRecord {
@@ -353,14 +408,34 @@ mod tests {
         }
     }
 
+    fn encoded(committed: Committed) -> (Bytes, Bytes) {
+        let (group, partition) = ("six".into(), partition());
+        let change = Change::Offset { group, partition, committed: Some(committed) };
+        let (key, value) = change.encode().unwrap();
+        assert_eq!(Change::decode(key.clone(), value.clone()), Ok(Some(change)));
+        (key, value.unwrap())
+    }
+
     #[test]
     fn an_offset_is_written_as_kafka_writes_it() {
-        let (group, partition) = ("g1".into(), partition());
-        let change = Change::Offset { group, partition, committed: Some(committed()) };
-        let (key, value) = change.encode().unwrap();
-        assert_eq!(&key[..], b"\0\x01\0\x02g1\0\x06orders\0\0\0\x07");
-        let golden: &[u8] = b"\0\x03\0\0\0\0\0\0\x01\x02\0\0\0\x05\0\x01m\0\0\0\0\0\0\x03\xe8";
-        assert_eq!(&value.unwrap()[..], golden);
+        // From a log of Apache Kafka 4.3.1.
+        let (key, value) = encoded(committed());
+        assert_eq!(&key[..], b"\0\x01\0\x03six\0\x06orders\0\0\0\0");
+        let golden: &[u8] =
+            b"\0\x04\0\0\0\0\0\0\x01\x02\0\0\0\x05\x02m\0\0\x01\xa2\x0c\xd9\x0f \x01\0\
+            \x10\xd2\xb0\x8c\x83\\\xf8E!\xa5z}\x7f\xbe\xceir";
+        assert_eq!(&value[..], golden);
+    }
+
+    #[test]
+    fn an_offset_with_a_time_of_its_own_is_written_as_kafka_writes_it() {
+        let mut committed = Committed { at: Millis(0x01a2_0cd9_0f1c), ..committed() };
+        committed.position.topic = None;
+        committed.position.leader_epoch = None;
+        committed.position.retention_ms = Some(1000);
+        let golden: &[u8] = b"\0\x01\0\0\0\0\0\0\x01\x02\0\x01m\0\0\x01\xa2\x0c\xd9\x0f\x1c\
+            \0\0\x01\xa2\x0c\xd9\x13\x04";
+        assert_eq!(&encoded(committed).1[..], golden);
     }
 
     #[test]
@@ -399,7 +474,12 @@ mod tests {
         assert_eq!((zero.position.offset, zero.at), (Offset(9), Millis(8)));
         assert_eq!(zero.position.leader_epoch, None);
         let one = read(b"\0\x01\0\0\0\0\0\0\0\x09\0\x01m\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x0a");
-        assert_eq!(one, zero);
+        assert_eq!((one.at, one.position.retention_ms), (Millis(8), Some(2)));
+        let three = read(b"\0\x03\0\0\0\0\0\0\0\x09\0\0\0\x02\0\x01m\0\0\0\0\0\0\0\x08");
+        assert_eq!(
+            (three.position.leader_epoch, three.position.topic),
+            (Some(LeaderEpoch(2)), None)
+        );
         let four = read(b"\0\x04\0\0\0\0\0\0\0\x09\0\0\0\x02\x02m\0\0\0\0\0\0\0\x08\0");
         assert_eq!(four.position.leader_epoch, Some(LeaderEpoch(2)));
     }

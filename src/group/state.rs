@@ -5,10 +5,7 @@
 //! Invariants: offsets change only through changes the log has taken (`accept`), so what is shown
 //! after a later barrier is committed; deletions too.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Caller, Committed, Config, Description, Error, GroupId, GroupState, Join, JoinRefused, Joined,
@@ -17,7 +14,7 @@ use super::{
     offsets::Offsets,
     record::Change,
 };
-use crate::types::Millis;
+use crate::types::{Millis, TopicId};
 
 /// Changes appended together when many are made at once.
 const CHANGES_AT_ONCE: usize = 1000;
@@ -121,7 +118,6 @@ impl State {
             Change::Offset { group, partition, committed: None } => {
                 if let Some(slot) = self.groups.get_mut(group) {
                     slot.offsets.remove(partition);
-                    self.settle(group);
                 }
             }
             Change::Group { group, record: Some(_) } => self.slot(group, now).is_logged = true,
@@ -129,7 +125,9 @@ impl State {
                 if let Some(slot) = self.groups.get_mut(group) {
                     slot.classic = classic::Group::new(now);
                     slot.is_logged = false;
-                    self.settle(group);
+                    if slot.offsets.is_empty() {
+                        self.remove(group);
+                    }
                 }
             }
         }
@@ -230,10 +228,11 @@ impl State {
         self.wakes.first().map(|(wake, _)| *wake)
     }
 
-    /// Deletes what has expired: offsets, then groups with nothing left.
-    pub(super) fn expire(&self, now: Millis, config: &Config, effects: &mut Vec<Effect>) {
+    /// Deletes what has expired: offsets, then groups with nothing left. Till then a group that
+    /// was only asked for stays to be seen, as Kafka's do.
+    pub(super) fn expire(&mut self, now: Millis, config: &Config, effects: &mut Vec<Effect>) {
         let retention = i64::try_from(config.offsets_retention.as_millis()).unwrap_or(i64::MAX);
-        let mut changes = Vec::new();
+        let (mut changes, mut unlogged) = (Vec::new(), Vec::new());
         for (id, slot) in &self.groups {
             let classic = &slot.classic;
             let expired = match classic.state() {
@@ -248,25 +247,30 @@ impl State {
                 _ => continue,
             };
             let is_last = expired.len() == slot.offsets.iter().count();
+            let has_records = slot.is_logged || !expired.is_empty();
             changes.extend(forget(id, expired));
-            if is_last && classic.is_deserted() && slot.is_logged {
-                changes.push(Change::Group { group: id.clone(), record: None });
+            if is_last && classic.is_deserted() {
+                if has_records {
+                    changes.push(Change::Group { group: id.clone(), record: None });
+                } else {
+                    unlogged.push(id.clone());
+                }
             }
         }
         append_all(changes, effects);
+        unlogged.iter().for_each(|id| self.remove(id));
     }
 
-    /// A topic is gone, and with it what was committed for it.
-    pub(super) fn forget_topic(&self, topic: &str, effects: &mut Vec<Effect>) {
+    /// Topics are gone, and with them what was committed for them. A topic made again under a name
+    /// is another one: what has its id stays.
+    pub(super) fn forget_topics(
+        &self,
+        is_lost: impl Fn(&str, Option<TopicId>) -> bool,
+        effects: &mut Vec<Effect>,
+    ) {
         let groups = self.groups.iter();
-        let changes =
-            groups.flat_map(|(id, slot)| forget(id, slot.offsets.partitions(Some(topic))));
+        let changes = groups.flat_map(|(id, slot)| forget(id, slot.offsets.of_topics(&is_lost)));
         append_all(changes.collect(), effects);
-    }
-
-    /// Topics something is committed for.
-    pub(super) fn topics(&self) -> BTreeSet<Arc<str>> {
-        self.groups.values().flat_map(|slot| slot.offsets.topics().cloned()).collect()
     }
 
     pub(super) fn list(&self) -> Vec<Listed> {
@@ -389,14 +393,12 @@ impl State {
         if slot.classic.state() != GroupState::Empty {
             return Some(Answer::Failed(Error::NonEmptyGroup));
         }
-        let mut changes: Vec<_> = forget(group, slot.offsets.partitions(None)).collect();
-        if slot.is_logged {
-            changes.push(Change::Group { group: group.clone(), record: None });
-        }
-        if changes.is_empty() {
+        if !slot.is_logged && slot.offsets.is_empty() {
             self.remove(group);
             return Some(Answer::Done);
         }
+        let mut changes: Vec<_> = forget(group, slot.offsets.partitions()).collect();
+        changes.push(Change::Group { group: group.clone(), record: None });
         effects.push(Effect::Append { changes, then: Then::Answer(ticket, Answer::Done) });
         None
     }
@@ -465,13 +467,9 @@ impl State {
         })
     }
 
-    /// Notes when to look at a group next; drops one of which nothing is left.
+    /// Notes when to look at a group next.
     fn settle(&mut self, id: &GroupId) {
         let Some(slot) = self.groups.get_mut(id) else { return };
-        if slot.classic.is_deserted() && slot.offsets.is_empty() && !slot.is_logged {
-            self.remove(id);
-            return;
-        }
         // Waking too early is cheap, so a wake is moved only to an earlier time.
         let next = slot.classic.next_tick();
         if let Some(next) = next.filter(|next| slot.wake.is_none_or(|wake| *next < wake)) {

@@ -28,7 +28,7 @@ use crate::{
         task::Tasks,
     },
     record::{BatchBuilder, BatchView, Compression, Limits},
-    types::{Millis, Offset},
+    types::{Millis, Offset, TopicId},
 };
 
 const START: Millis = Millis(1_700_000_000_000);
@@ -196,7 +196,9 @@ impl Broker {
             commands: queue,
             is_ready: is_ready.clone(),
             stopping: tasks.stopping(),
-            is_topic: Box::new(move |topic| topics.split(' ').any(|known| known == topic)),
+            topic_of: Box::new(move |name| {
+                topics.split(' ').any(|known| known == name).then_some(TOPIC_ID)
+            }),
         };
         tasks.spawn("coordinator", async move {
             coordinator::run(parts, &Semaphore::new(1)).await;
@@ -290,10 +292,27 @@ fn partition() -> TopicPartition {
     TopicPartition { topic: "t".into(), index: 0 }
 }
 
+/// The topic called so, whatever its name.
+const TOPIC_ID: TopicId = TopicId(uuid::Uuid::from_u128(1));
+
 fn commit(offset: i64) -> Request {
+    commit_of(TOPIC_ID, offset)
+}
+
+fn commit_of(topic: TopicId, offset: i64) -> Request {
     let nobody = Caller { generation: -1, ..Caller::default() };
-    let position = Position { offset: Offset(offset), leader_epoch: None, metadata: "".into() };
+    let position = Position { topic: Some(topic), ..position(offset, "") };
     Request::Commit(nobody, vec![(partition(), position)])
+}
+
+fn position(offset: i64, metadata: &str) -> Position {
+    Position {
+        offset: Offset(offset),
+        leader_epoch: None,
+        metadata: metadata.into(),
+        topic: None,
+        retention_ms: None,
+    }
 }
 
 fn caller(joined: &Joined) -> Caller {
@@ -446,7 +465,7 @@ async fn commits_of_a_past_generation_are_refused() {
     let broker = Broker::new().await;
     let joined = broker.join("g").await;
     broker.sync("g", &joined).await;
-    let position = Position { offset: Offset(1), leader_epoch: None, metadata: "".into() };
+    let position = position(1, "");
     let commit = |generation| {
         let caller = Caller { generation, ..caller(&joined) };
         Request::Commit(caller, vec![(partition(), position.clone())])
@@ -459,7 +478,7 @@ async fn commits_of_a_past_generation_are_refused() {
 }
 
 #[tokio::test]
-async fn a_group_that_only_was_asked_for_leaves_nothing_behind() {
+async fn a_group_that_only_was_asked_for_is_shown_till_the_next_check_and_never_written() {
     let broker = Broker::new().await;
     let known = Join { needs_known_id: true, ..join() };
     assert!(matches!(
@@ -468,6 +487,8 @@ async fn a_group_that_only_was_asked_for_leaves_nothing_behind() {
     ));
     assert_eq!(broker.list().await, ["g Empty"]);
     broker.pass(Duration::from_secs(10)).await;
+    assert_eq!(broker.list().await, ["g Empty"], "its pending id is gone, it is not");
+    broker.pass(Config::default().offsets_retention_check).await;
     assert!(broker.list().await.is_empty());
     assert_eq!(broker.log.end(), Offset(0));
 }
@@ -498,7 +519,7 @@ async fn offsets_of_topics_in_use_cannot_be_deleted() {
     let not_found = Answer::Failed(Error::GroupNotFound);
     assert_eq!(broker.ask("other", delete()).await, not_found);
     assert_eq!(broker.ask("g", delete()).await, Answer::Each(vec![Ok(())]));
-    assert!(broker.list().await.is_empty(), "that was all there was");
+    assert_eq!(broker.list().await, ["g Empty"], "till the next check");
     let joined = broker.join("g").await;
     broker.sync("g", &joined).await;
     let in_use = Answer::Each(vec![Err(Error::SubscribedToTopic)]);
@@ -508,8 +529,7 @@ async fn offsets_of_topics_in_use_cannot_be_deleted() {
 #[tokio::test]
 async fn metadata_longer_than_kafka_allows_is_refused_alone() {
     let broker = Broker::new().await;
-    let position =
-        |text: String| Position { offset: Offset(1), leader_epoch: None, metadata: text.into() };
+    let position = |text: String| position(1, &text);
     let nobody = Caller { generation: -1, ..Caller::default() };
     let other = TopicPartition { index: 1, ..partition() };
     let positions =
@@ -528,8 +548,10 @@ async fn offsets_expire_after_the_retention_and_their_group_with_them() {
     broker.pass(HOUR).await;
     assert_eq!(broker.committed("g").await, None);
     assert!(broker.list().await.is_empty());
-    let last = broker.log.records().pop().unwrap();
-    assert!(matches!(last, Change::Offset { committed: None, .. }), "the log says so");
+    let records = broker.log.records();
+    let [.., offset, group] = &records[..] else { panic!("{records:?}") };
+    assert!(matches!(offset, Change::Offset { committed: None, .. }), "the log says so");
+    assert!(matches!(group, Change::Group { record: None, .. }), "of the group as well");
 }
 
 #[tokio::test]
@@ -553,7 +575,7 @@ async fn time_nobody_was_coordinator_does_not_expire_anything() {
 async fn a_deleted_topic_takes_its_offsets_with_it() {
     let broker = Broker::new().await;
     broker.commit("g", 7).await;
-    assert!(broker.commands.send(Command::TopicDeleted("t".into())).await.is_ok());
+    assert!(broker.commands.send(Command::TopicDeleted("t".into(), TOPIC_ID)).await.is_ok());
     assert_eq!(broker.committed("g").await, None);
 
     broker.commit("g", 8).await;
@@ -561,6 +583,21 @@ async fn a_deleted_topic_takes_its_offsets_with_it() {
     let broker = Broker::launch(&broker.log, &broker.clock, Config::default(), "u");
     a_moment().await;
     assert_eq!(broker.committed("g").await, None, "it was deleted while nobody was there");
+}
+
+#[tokio::test]
+async fn a_topic_made_again_keeps_its_own_offsets_and_none_of_the_one_before() {
+    let again = TopicId(uuid::Uuid::from_u128(2));
+    let broker = Broker::new().await;
+    broker.commit("old", 7).await;
+    assert_eq!(broker.ask("new", commit_of(again, 1)).await, Answer::Each(vec![Ok(())]));
+    let deleted = Command::TopicDeleted("t".into(), TOPIC_ID);
+    assert!(broker.commands.send(deleted).await.is_ok());
+    assert_eq!(broker.committed("old").await, None);
+    assert_eq!(broker.committed("new").await, Some(1));
+
+    let broker = broker.restart(Duration::ZERO).await;
+    assert_eq!(broker.committed("new").await, None, "the topic called so is the first one");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 
 use super::Error;
-use crate::types::{LeaderEpoch, Millis, Offset};
+use crate::types::{LeaderEpoch, Millis, Offset, TopicId};
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
@@ -185,6 +185,10 @@ pub struct Position {
     pub leader_epoch: Option<LeaderEpoch>,
     /// Whatever the client likes to keep.
     pub metadata: Arc<str>,
+    /// Which topic of that name it is of; unknown in records of old.
+    pub topic: Option<TopicId>,
+    /// How long it is kept, in milliseconds, where the client says: versions 2 to 4 can.
+    pub retention_ms: Option<i64>,
 }
 
 /// A position as it was committed.

@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     api::{self, Answer, Call, Later, Run},
-    context::{Context, Serving},
+    context::{Context, Known, Service, Serving},
     error::BadRequest,
     frame::{self, Request},
     metrics::ApiLabel,
@@ -34,9 +34,11 @@ use crate::env::{clock, net::TcpStream};
 
 /// Replies owed to a client at one time.
 const MAX_IN_FLIGHT: u16 = 100;
-/// How long a request waits for a broker that starts or recovers before its connection is closed;
-/// clients then ask again, perhaps elsewhere.
-const MAX_START_WAIT: Duration = Duration::from_secs(10);
+/// How long a request waits for a broker that is between two incarnations before it gets an error
+/// that clients retry: long enough that they do not ask in circles.
+const AWAY_WAIT: Duration = Duration::from_millis(500);
+/// How long one waits for a broker that has never served before its connection is closed.
+const START_WAIT: Duration = Duration::from_secs(10);
 /// Chunks given to one vectored write.
 const MAX_SLICES: usize = 64;
 
@@ -148,16 +150,22 @@ impl Requests {
         let (permits, answer) = match api.run {
             Run::AtOnce(run) => {
                 let permits = self.permits(1).await?;
-                let answer = run(version, request.body)?;
-                (permits, futures::future::ready(Ok(answer)).boxed())
+                (permits, at_once(run(version, request.body)?))
             }
             Run::Alone(run) => {
                 let permits = self.permits(MAX_IN_FLIGHT).await?;
-                (permits, run(self.call(version, request.body).await?))
+                let answer = match self.served().await? {
+                    Ok(serving) => run(self.call(serving, version, request.body)),
+                    Err(known) => at_once((api.away)(&known, version, request.body)?),
+                };
+                (permits, answer)
             }
             Run::Pipelined(begin) => {
                 let permits = self.permits(1).await?;
-                let answer = begin(self.call(version, request.body).await?).await?;
+                let answer = match self.served().await? {
+                    Ok(serving) => begin(self.call(serving, version, request.body)).await?,
+                    Err(known) => at_once((api.away)(&known, version, request.body)?),
+                };
                 memory = None;
                 (permits, answer)
             }
@@ -171,24 +179,36 @@ impl Requests {
         permits.map_err(|_| Ended::Answered)
     }
 
-    async fn call(&self, version: i16, body: Bytes) -> Result<Call, Ended> {
-        let serving = self.serving().await?;
+    fn call(&self, serving: Arc<Serving>, version: i16, body: Bytes) -> Call {
         let client_id = Arc::clone(&self.client_id);
         let context = Context { serving, client_id, client_host: self.host };
-        Ok(Call { context, version, body })
+        Call { context, version, body }
     }
 
-    async fn serving(&self) -> Result<Arc<Serving>, Ended> {
-        if let Some(serving) = &*self.shared.services.serving.borrow() {
-            return Ok(Arc::clone(serving));
-        }
-        let mut watch = self.shared.services.serving.clone();
-        let serving = watch.wait_for(Option::is_some);
-        match clock::timeout(MAX_START_WAIT, serving).await {
-            Ok(Ok(serving)) => serving.clone().ok_or(Ended::TimedOut),
-            Ok(Err(_)) | Err(_) => Err(Ended::TimedOut),
+    /// The running broker, or what is known while it does not run.
+    async fn served(&self) -> Result<Result<Arc<Serving>, Arc<Known>>, Ended> {
+        let mut watch = self.shared.services.service.clone();
+        let now = watch.borrow().clone();
+        let wait = match &now {
+            Service::Open(serving) => return Ok(Ok(Arc::clone(serving))),
+            Service::Away(_) => AWAY_WAIT,
+            Service::Starting => START_WAIT,
+        };
+        let open = watch.wait_for(|service| matches!(service, Service::Open(_)));
+        let then = match clock::timeout(wait, open).await {
+            Ok(Ok(service)) => service.clone(),
+            Ok(Err(_)) | Err(_) => now,
+        };
+        match then {
+            Service::Open(serving) => Ok(Ok(serving)),
+            Service::Away(known) => Ok(Err(known)),
+            Service::Starting => Err(Ended::TimedOut),
         }
     }
+}
+
+fn at_once(answer: Answer) -> Later {
+    futures::future::ready(Ok(answer)).boxed()
 }
 
 /// The writing side: each reply as it is due, those that are ready together.

@@ -18,8 +18,42 @@ use crate::{
 /// What the server is started with.
 #[derive(Clone)]
 pub struct Services {
-    /// The running broker; `None` while it starts, recovers or has left.
-    pub serving: watch::Receiver<Option<Arc<Serving>>>,
+    /// Whether the broker serves just now.
+    pub service: watch::Receiver<Service>,
+}
+
+/// Whether requests are served.
+#[derive(Clone, Default)]
+pub enum Service {
+    /// Not yet: nothing is known to answer from.
+    #[default]
+    Starting,
+    /// By a running broker.
+    Open(Arc<Serving>),
+    /// Not just now: it recovers from what ended its incarnation, or leaves.
+    Away(Arc<Known>),
+}
+
+impl Service {
+    /// The same broker when it serves no more.
+    #[must_use]
+    pub fn closed(&self) -> Self {
+        match self {
+            Self::Open(serving) => Self::Away(Arc::new(Known {
+                broker: serving.broker,
+                cluster: serving.cluster.clone(),
+            })),
+            Self::Starting | Self::Away(_) => self.clone(),
+        }
+    }
+}
+
+/// What outlives an incarnation.
+pub struct Known {
+    /// This broker.
+    pub broker: BrokerId,
+    /// Metadata.
+    pub cluster: Cluster,
 }
 
 /// The parts of a broker that is open for requests.

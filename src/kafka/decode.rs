@@ -127,13 +127,22 @@ impl Decoder {
     pub(crate) fn array<T>(
         &mut self,
         smallest: usize,
-        mut element: impl FnMut(&mut Self) -> Result<T, BadRequest>,
+        element: impl FnMut(&mut Self) -> Result<T, BadRequest>,
     ) -> Result<Vec<T>, BadRequest> {
-        let count = self.len32()?.unwrap_or(0);
+        Ok(self.nullable_array(smallest, element)?.unwrap_or_default())
+    }
+
+    /// As `array`; null is told apart from empty.
+    pub(crate) fn nullable_array<T>(
+        &mut self,
+        smallest: usize,
+        mut element: impl FnMut(&mut Self) -> Result<T, BadRequest>,
+    ) -> Result<Option<Vec<T>>, BadRequest> {
+        let Some(count) = self.len32()? else { return Ok(None) };
         if count > self.bytes.len() / smallest.max(1) {
             return Err(malformed("an array is longer than its bytes"));
         }
-        (0..count).map(|_| element(self)).collect()
+        (0..count).map(|_| element(self)).collect::<Result<_, _>>().map(Some)
     }
 
     /// Reads the tagged fields at the end of a struct and gives those wanted to `known`.

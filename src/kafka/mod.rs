@@ -20,7 +20,7 @@ mod server;
 mod versions;
 
 pub use api::{FetchSessions, ProducerIds};
-pub use context::{Services, Serving};
+pub use context::{Known, Service, Services, Serving};
 pub(crate) use guard::Guarded;
 pub use metrics::Metrics;
 pub use server::{Config, Server};

@@ -153,14 +153,14 @@ mod tests {
     use super::*;
     use crate::{
         env::task::Tasks,
-        kafka::{Config, Metrics, Services},
+        kafka::{Config, Metrics, Service, Services},
     };
 
     fn reader(max_idle: Duration) -> (FrameReader<DuplexStream>, DuplexStream, Arc<Shared>) {
-        let (_serving, receiver) = watch::channel(None);
+        let (_service, receiver) = watch::channel(Service::Starting);
         let shared = Arc::new(Shared {
             config: Config { max_idle, ..Config::default() },
-            services: Services { serving: receiver },
+            services: Services { service: receiver },
             metrics: Metrics::default(),
             tasks: Tasks::new(),
             memory: Arc::new(Semaphore::new(1 << 20)),

@@ -1,6 +1,6 @@
 //! Joining: new, pending, returning and static members.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Config, Effect, Error, Group, Join, JoinRefused, Member, MemberId, Then, Ticket};
 use crate::{
@@ -64,11 +64,13 @@ impl Group {
         if names.len() != join.protocols.len() {
             return false;
         }
-        if self.members.is_empty() {
+        if self.state == GroupState::Empty {
             return !join.protocol_type.is_empty() && !names.is_empty();
         }
-        self.protocol_type.as_ref() == Some(&join.protocol_type)
-            && names.iter().any(|name| self.supported.get(*name) == Some(&self.members.len()))
+        let is_common = |name: &Arc<str>| {
+            self.supported.get(name).copied().unwrap_or_default() == self.members.len()
+        };
+        self.protocol_type.as_ref() == Some(&join.protocol_type) && names.into_iter().any(is_common)
     }
 
     fn join_new(
@@ -193,6 +195,8 @@ impl Group {
         self.unsynced.remove(old);
         self.refuse_waiting(old, &mut member, Error::FencedInstance, effects);
         member.touch(now);
+        // It knows its id from an earlier answer, or will wait as one that does.
+        member.is_new = false;
         self.statics.insert(instance.clone(), fresh.clone());
         if was_leader {
             self.leader = Some(fresh.clone());

@@ -27,7 +27,7 @@ pub(super) async fn handle(
     context.serving.cluster.with(|state| answer(state, broker, &request))
 }
 
-fn answer(
+pub(super) fn answer(
     state: &State,
     controller: BrokerId,
     request: &DescribeClusterRequest,

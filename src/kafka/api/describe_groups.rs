@@ -12,8 +12,9 @@ use crate::{
     kafka::{context::Context, error::Coded},
 };
 
-/// Read, delete and describe, as the bit field has them: what can be done to a group.
-const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
+/// Read, delete, describe, describe and alter configs, as the bit field has them: what can be done
+/// to a group.
+const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 /// What a group that is not there is in.
 const DEAD: &str = "Dead";
 
@@ -34,7 +35,7 @@ pub(super) async fn handle(
     DescribeGroupsResponse::default().with_groups(groups)
 }
 
-fn answer(
+pub(super) fn answer(
     group: WireGroupId,
     described: Result<Description, Error>,
     version: i16,

@@ -32,7 +32,7 @@ pub(super) async fn handle(
     context.serving.cluster.with(|state| answer(state, &request))
 }
 
-fn answer(
+pub(super) fn answer(
     state: &State,
     request: &DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {

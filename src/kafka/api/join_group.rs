@@ -45,7 +45,7 @@ fn join(request: &JoinGroupRequest, version: i16, client_id: &str, client_host: 
     }
 }
 
-fn answer(joined: Result<Joined, JoinRefused>, version: i16) -> JoinGroupResponse {
+pub(super) fn answer(joined: Result<Joined, JoinRefused>, version: i16) -> JoinGroupResponse {
     // Before 7 the name cannot be null.
     let none = if version < 7 { Some(text("")) } else { None };
     let joined = match joined {

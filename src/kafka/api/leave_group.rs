@@ -29,7 +29,7 @@ pub(super) async fn handle(
     answer(left, request.members, version)
 }
 
-fn answer(
+pub(super) fn answer(
     left: Result<Vec<Result<(), Error>>, Error>,
     members: Vec<MemberIdentity>,
     version: i16,

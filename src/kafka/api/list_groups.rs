@@ -26,7 +26,7 @@ pub(super) async fn handle(
     answer(context.serving.groups.list().await, &request, version)
 }
 
-fn answer(
+pub(super) fn answer(
     listed: Result<Vec<Listed>, Error>,
     request: &ListGroupsRequest,
     version: i16,

@@ -25,7 +25,7 @@ use super::{
     topics::{Collisions, TOPIC_OPERATIONS, check_name, is_internal, replicas},
 };
 use crate::{
-    cluster::{State, Topic, configs::BrokerConfig},
+    cluster::{Cluster, State, Topic, configs::BrokerConfig},
     kafka::{context::Context, error::Code},
     types::{BrokerId, ClusterId, TopicId},
 };
@@ -38,7 +38,7 @@ pub(super) const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 /// A topic as asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Asked {
+pub(super) enum Asked {
     Name(String),
     Id(TopicId),
 }
@@ -53,21 +53,33 @@ pub(super) async fn handle(
     version: i16,
     request: MetadataRequest,
 ) -> MetadataResponse {
-    if version < 12 && request.topics.iter().flatten().any(is_by_id) {
-        return refused(version, request);
-    }
-    let wanted = wanted(version, request.topics);
+    let wanted = match asked(version, &request) {
+        Ok(wanted) => wanted,
+        Err(refused) => return refused,
+    };
     if let Some(wanted) = wanted.as_deref().filter(|_| request.allow_auto_topic_creation) {
         create_missing(context, wanted).await;
     }
+    let serving = &context.serving;
+    told(&serving.cluster, serving.broker, version, &request, wanted)
+}
+
+/// What is known of the topics `wanted`.
+pub(super) fn told(
+    metadata: &Cluster,
+    broker: BrokerId,
+    version: i16,
+    request: &MetadataRequest,
+    wanted: Option<Vec<Asked>>,
+) -> MetadataResponse {
     let operations = version >= 8 && request.include_topic_authorized_operations;
     let cluster_operations = request.include_cluster_authorized_operations;
-    context.serving.cluster.with(|state| {
+    metadata.with(|state| {
         let topics = match wanted {
             None => state.topics.values().map(|topic| known(state, version, topic)).collect(),
             Some(wanted) => wanted.iter().map(|asked| one(state, version, asked)).collect(),
         };
-        let mut response = cluster(state, context.serving.broker).with_topics(topics);
+        let mut response = cluster(state, broker).with_topics(topics);
         if (8..=10).contains(&version) && cluster_operations {
             response.cluster_authorized_operations = CLUSTER_OPERATIONS;
         }
@@ -94,6 +106,19 @@ fn refused(version: i16, request: MetadataRequest) -> MetadataResponse {
 }
 
 /// The topics asked for, each once and in order; `None` for all.
+///
+/// # Errors
+/// The answer to a request whose version cannot ask so.
+pub(super) fn asked(
+    version: i16,
+    request: &MetadataRequest,
+) -> Result<Option<Vec<Asked>>, MetadataResponse> {
+    if version < 12 && request.topics.iter().flatten().any(is_by_id) {
+        return Err(refused(version, request.clone()));
+    }
+    Ok(wanted(version, request.topics.clone()))
+}
+
 fn wanted(version: i16, topics: Option<Vec<MetadataRequestTopic>>) -> Option<Vec<Asked>> {
     let topics = topics.filter(|topics| version > 0 || !topics.is_empty())?;
     let mut seen = HashSet::new();

@@ -3,12 +3,13 @@
 //! Owns: the table (one row for each API: key, oldest and newest version, handler) and the bounded
 //! decoding of requests. A new API is a file with
 //! `pub(super) async fn handle(context: &Context, version: i16, request: XRequest) -> XResponse`
-//! and its row. Invariants: rows are sorted by key; a version in the table is decoded and
+//! its row, and in `away` what it answers while the broker is between two incarnations. Invariants: rows are sorted by key; a version in the table is decoded and
 //! answered; a handler may be dropped at any await when its connection ends, so an effect never
 //! hangs on its caller.
 
 mod alter;
 mod alter_configs;
+mod away;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -59,7 +60,12 @@ use proto_kafka::{
     protocol::{Decodable, Encodable},
 };
 
-use super::{context::Context, error::BadRequest, guard::Guarded, versions};
+use super::{
+    context::{Context, Known},
+    error::BadRequest,
+    guard::Guarded,
+    versions,
+};
 
 /// One API.
 pub(super) struct Api {
@@ -69,7 +75,11 @@ pub(super) struct Api {
     /// Versions served.
     pub(super) versions: RangeInclusive<i16>,
     pub(super) run: Run,
+    pub(super) away: Away,
 }
+
+/// The answer while nothing is served.
+pub(super) type Away = fn(&Known, i16, Bytes) -> Result<Answer, BadRequest>;
 
 /// How a request is run.
 pub(super) enum Run {
@@ -102,37 +112,53 @@ pub(super) enum Answer {
     Close,
 }
 
+const fn row(
+    key: ApiKey,
+    name: &'static str,
+    versions: RangeInclusive<i16>,
+    (run, away): (Run, Away),
+) -> Api {
+    Api { key, name, versions, run, away }
+}
+
 macro_rules! api {
-    ($key:ident, $versions:expr, $run:expr) => {
-        Api { key: ApiKey::$key, name: stringify!($key), versions: $versions, run: $run }
+    ($key:ident, $versions:expr, $both:expr) => {
+        row(ApiKey::$key, stringify!($key), $versions, $both)
     };
 }
 
-/// Runs `handle` of a module alone; `codec` is the newest version whose bytes differ.
+/// Runs `handle` of a module alone, and the function of its name in `away` while nothing is
+/// served; `codec` is the newest version whose bytes differ.
 macro_rules! alone {
     ($module:ident) => {
         alone!($module, i16::MAX)
     };
     ($module:ident, $codec:expr) => {
-        Run::Alone(|call| {
-            Box::pin(async move {
-                let codec = call.version.min($codec);
-                let request = decode(call.body, codec)?;
-                let response = $module::handle(&call.context, call.version, request).await;
-                Ok(encode(&response, codec))
-            })
-        })
+        (
+            Run::Alone(|call| {
+                Box::pin(async move {
+                    let codec = call.version.min($codec);
+                    let request = decode(call.body, codec)?;
+                    let response = $module::handle(&call.context, call.version, request).await;
+                    Ok(encode(&response, codec))
+                })
+            }),
+            |known, version, body| {
+                let codec = version.min($codec);
+                Ok(encode(&away::$module(known, version, decode(body, codec)?), codec))
+            },
+        )
     };
 }
 
 /// Every API served, by key.
 pub(super) static APIS: &[Api] = &[
-    api!(Produce, 3..=13, Run::Pipelined(produce::begin)),
-    api!(Fetch, 4..=18, Run::Alone(fetch::run)),
+    api!(Produce, 3..=13, (Run::Pipelined(produce::begin), away::produce)),
+    api!(Fetch, 4..=18, (Run::Alone(fetch::run), away::fetch)),
     api!(ListOffsets, 1..=11, alone!(list_offsets, list_offsets::CODEC)),
     api!(Metadata, 0..=13, alone!(metadata)),
-    api!(OffsetCommit, 2..=9, Run::Pipelined(offset_commit::begin)),
-    api!(OffsetFetch, 1..=9, alone!(offset_fetch)),
+    api!(OffsetCommit, 2..=10, (Run::Pipelined(offset_commit::begin), away::offset_commit)),
+    api!(OffsetFetch, 1..=10, (Run::Alone(offset_fetch::run), away::offset_fetch)),
     api!(FindCoordinator, 0..=6, alone!(find_coordinator)),
     api!(JoinGroup, 0..=9, alone!(join_group)),
     api!(Heartbeat, 0..=4, alone!(heartbeat)),
@@ -140,7 +166,11 @@ pub(super) static APIS: &[Api] = &[
     api!(SyncGroup, 0..=5, alone!(sync_group)),
     api!(DescribeGroups, 0..=6, alone!(describe_groups)),
     api!(ListGroups, 0..=5, alone!(list_groups)),
-    api!(ApiVersions, 0..=versions::NEWEST, Run::AtOnce(api_versions)),
+    api!(
+        ApiVersions,
+        0..=versions::NEWEST,
+        (Run::AtOnce(api_versions), |_, version, body| api_versions(version, body))
+    ),
     api!(CreateTopics, 2..=7, alone!(create_topics)),
     api!(DeleteTopics, 1..=6, alone!(delete_topics)),
     api!(DeleteRecords, 0..=2, alone!(delete_records)),

@@ -36,7 +36,7 @@ pub(super) async fn handle(
     answer(&request, known, deleted)
 }
 
-fn answer(
+pub(super) fn answer(
     request: &OffsetDeleteRequest,
     known: Vec<TopicPartition>,
     deleted: Result<Vec<Result<(), Error>>, Error>,

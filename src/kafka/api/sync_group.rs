@@ -40,7 +40,7 @@ fn sync(request: &SyncGroupRequest, version: i16) -> Result<Sync, Error> {
     })
 }
 
-fn answer(synced: Result<Synced, Error>) -> SyncGroupResponse {
+pub(super) fn answer(synced: Result<Synced, Error>) -> SyncGroupResponse {
     match synced {
         Ok(synced) => SyncGroupResponse::default()
             .with_protocol_type(synced.protocol_type.as_deref().map(text))

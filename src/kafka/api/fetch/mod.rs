@@ -31,7 +31,7 @@ use crate::{
     kafka::{
         Metrics,
         context::Context,
-        error::{Code, Coded},
+        error::{BadRequest, Code, Coded},
     },
     log::{NotHere, Partition, ReadError},
     types::{LeaderEpoch, Offset},
@@ -91,6 +91,19 @@ pub(super) fn run(call: Call) -> Later {
         let endpoints = leader::endpoints(&context, leaders);
         Ok(Answer::Reply(codec::encode(head, answered, &endpoints)))
     })
+}
+
+/// The same error for every partition; a session is not known, and its client begins another.
+pub(super) fn refuse(version: i16, body: Bytes, code: Code) -> Result<Answer, BadRequest> {
+    let request = Request::decode(body, version)?;
+    let read_committed = request.read_committed;
+    let head = Head { version, error: 0, session_id: 0, read_committed };
+    if request.session_id != 0 && request.session_epoch > 0 {
+        return Ok(refused(head, Code::FetchSessionIdNotFound));
+    }
+    let partitions = request.partitions.into_iter();
+    let partitions = partitions.map(|(key, _)| (key, Answered::error(code.code(), None)));
+    Ok(Answer::Reply(codec::encode(head, partitions.collect(), &[])))
 }
 
 fn refused(head: Head, code: Code) -> Answer {

@@ -70,6 +70,23 @@ pub(super) fn begin(call: Call) -> BoxFuture<'static, Result<Later, BadRequest>>
     })
 }
 
+/// The same error for every partition.
+pub(super) fn refuse(version: i16, body: Bytes, code: Code) -> Result<Answer, BadRequest> {
+    let request = Request::decode(body, version)?;
+    if request.acks == 0 {
+        return Ok(Answer::Close);
+    }
+    let refused = |(index, _)| {
+        let error = code.code();
+        let (base_offset, log_append_time_ms, log_start) = (-1, -1, -1);
+        Answered { index, error, base_offset, log_append_time_ms, log_start, ..Answered::default() }
+    };
+    let topics = request.topics.into_iter();
+    let topics: Topics<_> =
+        topics.map(|(topic, parts)| (topic, parts.into_iter().map(refused).collect())).collect();
+    Ok(Answer::Reply(codec::encode(version, &topics, &[])))
+}
+
 type Topics<T> = Vec<(TopicKey, Vec<T>)>;
 
 async fn append(context: &Context, version: i16, request: Request) -> Topics<Begun> {
