@@ -62,6 +62,9 @@ pub(super) enum Command {
     TopicDeleted(Arc<str>, TopicId),
 }
 
+/// Finds a topic by its name.
+pub(super) type TopicOf = Box<dyn Fn(&str) -> Option<TopicId> + Send + Sync>;
+
 /// What a coordinator is made of.
 pub(super) struct Parts {
     pub(super) index: i32,
@@ -74,7 +77,7 @@ pub(super) struct Parts {
     pub(super) is_ready: Arc<AtomicBool>,
     pub(super) stopping: CancellationToken,
     /// The topic called so, if there is one.
-    pub(super) topic_of: Box<dyn Fn(&str) -> Option<TopicId> + Send + Sync>,
+    pub(super) topic_of: TopicOf,
 }
 
 /// Loads the partition, when a permit is free, and serves it until it is lost or told to stop.

@@ -10,7 +10,7 @@ use super::{
     record::{Change, GroupRecord, MemberRecord, subscribed_topics},
     state::State,
 };
-use crate::types::{LeaderEpoch, Millis, Offset};
+use crate::types::{LeaderEpoch, Millis, Offset, TopicId};
 
 /// A record: how long its key is, key and value. Read, written, and taken over by a coordinator.
 pub fn record(bytes: &[u8]) {
@@ -44,8 +44,17 @@ pub fn subscription(bytes: &[u8]) {
 pub fn record_seeds() -> Vec<Vec<u8>> {
     let partition = TopicPartition { topic: "orders".into(), index: 7 };
     let leader_epoch = Some(LeaderEpoch(5));
-    let position = Position { offset: Offset(258), leader_epoch, metadata: "m".into() };
+    let position = Position {
+        offset: Offset(258),
+        leader_epoch,
+        metadata: "m".into(),
+        topic: Some(TopicId(uuid::Uuid::from_u128(9))),
+        retention_ms: None,
+    };
+    let kept =
+        Position { leader_epoch: None, topic: None, retention_ms: Some(5), ..position.clone() };
     let committed = Some(Committed { position, at: Millis(1000) });
+    let expiring = Some(Committed { position: kept, at: Millis(1000) });
     let member = |id: &str| MemberRecord {
         member: id.into(),
         instance: Some("i".into()),
@@ -65,7 +74,8 @@ pub fn record_seeds() -> Vec<Vec<u8>> {
         members: vec![member("a-1"), member("a-2")],
     };
     let changes = [
-        Change::Offset { group: "g".into(), partition, committed },
+        Change::Offset { group: "g".into(), partition: partition.clone(), committed },
+        Change::Offset { group: "g".into(), partition, committed: expiring },
         Change::Group { group: "g".into(), record: Some(group) },
     ];
     let written = changes.map(|change| {

@@ -165,7 +165,7 @@ fn get_offset(value: Bytes) -> Result<Committed, Malformed> {
     let metadata = reader.text()?;
     let at = Millis(reader.i64()?);
     let expires = if version == EXPIRING_OFFSET { reader.i64()? } else { -1 };
-    let retention_ms = (expires >= 0).then(|| expires.saturating_sub(at.0));
+    let retention_ms = expires.checked_sub(at.0).filter(|_| expires >= 0);
     let mut topic = None;
     reader.tags(|tag, field| {
         if tag == TOPIC_ID_TAG {

@@ -14,7 +14,7 @@ use proto_kafka::{
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    Config, Metrics, Services, api, frame,
+    Config, Metrics, Service, Services, api, frame,
     guard::Guarded,
     reader::{FrameReader, ReadError},
     server::Shared,
@@ -100,6 +100,13 @@ pub fn request(bytes: &[u8]) {
             api::produce::decodes_as_another_codec(&request.body, request.version);
         }
         ApiKey::Fetch => api::fetch::decodes_as_another_codec(&request.body, request.version),
+        // Beyond what the other codec reads.
+        ApiKey::OffsetCommit if request.version >= 10 => {
+            api::offset_commit::decodes_as_another_codec(&request.body);
+        }
+        ApiKey::OffsetFetch if request.version >= 10 => {
+            api::offset_fetch::decodes_as_another_codec(&request.body);
+        }
         _ => assert!(read(request.key, &request.body, request.version), "{:?}", request.key),
     }
 }
@@ -118,11 +125,11 @@ fn written(message: &impl Encodable, version: i16) -> Option<BytesMut> {
 
 /// What a client sends from its first byte to its last.
 pub fn stream(bytes: &[u8]) {
-    let (_serving, serving) = watch::channel(None);
+    let (_service, service) = watch::channel(Service::Starting);
     let memory = usize::try_from(MAX_REQUEST.0).unwrap_or(usize::MAX).saturating_add(4);
     let shared = Arc::new(Shared {
         config: Config { max_request: MAX_REQUEST, ..Config::default() },
-        services: Services { serving },
+        services: Services { service },
         metrics: Metrics::default(),
         tasks: Tasks::new(),
         memory: Arc::new(Semaphore::new(memory)),
@@ -178,6 +185,12 @@ pub fn request_seeds() -> Vec<Vec<u8>> {
     let tail = b"\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0\x63\0\0\x01\x01\0";
     let head = b"\0\0\x01\xf4\0\0\0\x01\0\0\x03\xe8\x01\0\0\0\x4d\0\0\0\x08";
     seeds.push(framed(ApiKey::Fetch, 15, &[head, &topic.concat()[..], tail].concat()));
+    let topic = [b"\x02".as_slice(), &[7; 16], b"\x02\0\0\0\x03"].concat();
+    let commit = [b"\x02g\0\0\0\x07\x02m\0".as_slice(), &topic].concat();
+    let commit = [&commit[..], b"\0\0\0\0\0\0\0\x09\0\0\0\x01\x02x\0\0\0"].concat();
+    seeds.push(framed(ApiKey::OffsetCommit, 10, &commit));
+    let fetch = [b"\x02\x02g\0\xff\xff\xff\xff".as_slice(), &topic, b"\0\0\x01\0"].concat();
+    seeds.push(framed(ApiKey::OffsetFetch, 10, &fetch));
     let types = b"\x06\x02\x04\x08\x10\x20\0";
     seeds.push(framed(ApiKey::ListConfigResources, 1, types));
     seeds

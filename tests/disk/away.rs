@@ -3,7 +3,6 @@
 
 use std::{future::Future, ops::RangeInclusive, pin::Pin, sync::atomic::Ordering, time::Duration};
 
-use bytes::Bytes;
 use proto_kafka::{
     messages::*,
     protocol::{Request, StrBytes},
@@ -330,7 +329,7 @@ async fn between_incarnations_every_api_answers_with_what_clients_retry() {
     beat_until(&mut client, UNKNOWN_MEMBER).await;
     broken.store(true, Ordering::SeqCst);
     let mut producer = topics::connect(&address).await;
-    producer.produce("t", 0, Bytes::from(topics::batch(&["x"]))).await.unwrap_err();
+    producer.produce("t", 0, topics::batch(&["x"])).await.unwrap_err();
     beat_until(&mut client, NOT_COORDINATOR).await;
 
     let mut asks = records(&address);

@@ -7,6 +7,8 @@
 //! (`connection`). Invariants: nothing is changed; every row of the table has such an answer; an
 //! error is one that clients retry (or, for transactions, what they are told at any time).
 
+#![allow(clippy::needless_pass_by_value, reason = "every row of the table has the same form")]
+
 mod admin;
 mod data;
 mod groups;

@@ -5,6 +5,7 @@
 //! every partition, for there is no other place.
 
 mod codec;
+mod hostile;
 
 use std::collections::VecDeque;
 
@@ -18,6 +19,8 @@ use proto_kafka::messages::{
     offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
     offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
 };
+
+pub(in crate::kafka) use hostile::agrees as decodes_as_another_codec;
 
 use super::{
     Answer, Call, Later,

@@ -6,6 +6,7 @@
 //! topic of the same name was not committed. Nothing is unstable while there are no transactions.
 
 mod codec;
+mod hostile;
 
 use bytes::Bytes;
 use proto_kafka::messages::{
@@ -16,6 +17,8 @@ use proto_kafka::messages::{
         OffsetFetchResponseTopic, OffsetFetchResponseTopics,
     },
 };
+
+pub(in crate::kafka) use hostile::agrees as decodes_as_another_codec;
 
 use super::{
     Answer, Call, Later,
