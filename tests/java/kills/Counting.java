@@ -6,11 +6,12 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.ExecutionException;
 import java.util.stream.IntStream;
 import org.apache.kafka.clients.admin.NewTopic;
-import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.LongDeserializer;
 import org.apache.kafka.common.serialization.StringDeserializer;
@@ -72,9 +73,7 @@ public class Counting {
     }
 
     private void start() throws IOException {
-        application = new ProcessBuilder("java", "-Xmx256m", "-cp",
-                System.getProperty("java.class.path"), "WordCount", cluster.bootstrap,
-                disk.toString()).redirectErrorStream(true)
+        application = Jvm.of("WordCount", cluster.bootstrap, disk.toString())
                 .redirectOutput(new File(disk + ".log")).start();
     }
 
@@ -102,31 +101,41 @@ public class Counting {
         }
     }
 
-    /** Waits until it has begun with what lies there, and is far from the end. */
+    /** Waits until it has counted more of what lies there, be that committed or not. */
     private void isUnderLoad() throws InterruptedException {
-        var before = behind(WordCount.LINES);
-        Check.eventually("progress", () -> behind(WordCount.LINES) < before);
-        var left = behind(WordCount.REPARTITION) + behind(WordCount.LINES);
+        var before = total(ends(WordCount.REPARTITION));
+        Check.eventually("progress", () -> total(ends(WordCount.REPARTITION)) > before);
+        var left = behind(WordCount.LINES) + behind(WordCount.REPARTITION);
         Check.that(left > 0, "done before the kill");
         System.out.println(left + " records left when killed");
     }
 
+    /** How many records of a topic it has not committed. */
     private long behind(String topic) {
         try {
             var committed = cluster.admin.listConsumerGroupOffsets(WordCount.ID)
                     .partitionsToOffsetAndMetadata().get();
-            var ends = new HashMap<TopicPartition, OffsetSpec>();
-            for (var partition = 0; partition < PARTITIONS; partition++) {
-                ends.put(new TopicPartition(topic, partition), OffsetSpec.latest());
-            }
-            return cluster.admin.listOffsets(ends).all().get().entrySet().stream()
-                    .mapToLong(end -> {
-                        var at = committed.get(end.getKey());
-                        return end.getValue().offset() - (at == null ? 0 : at.offset());
-                    }).sum();
+            var ends = ends(topic);
+            return total(ends) - ends.keySet().stream().map(committed::get)
+                    .filter(Objects::nonNull).mapToLong(OffsetAndMetadata::offset).sum();
         } catch (InterruptedException | ExecutionException wrong) {
             throw new AssertionError(wrong);
         }
+    }
+
+    private Map<TopicPartition, Long> ends(String topic) {
+        try (var consumer = cluster.consumer(Map.of())) {
+            return consumer.endOffsets(partitions(topic));
+        }
+    }
+
+    private static List<TopicPartition> partitions(String topic) {
+        return IntStream.range(0, PARTITIONS)
+                .mapToObj(partition -> new TopicPartition(topic, partition)).toList();
+    }
+
+    private static long total(Map<TopicPartition, Long> offsets) {
+        return offsets.values().stream().mapToLong(Long::longValue).sum();
     }
 
     private void isExact(String when) throws Exception {
@@ -163,8 +172,7 @@ public class Counting {
         var counts = new HashMap<String, Long>();
         try (var consumer = new KafkaConsumer<>(
                 configs, new StringDeserializer(), new LongDeserializer())) {
-            var all = IntStream.range(0, PARTITIONS)
-                    .mapToObj(partition -> new TopicPartition(WordCount.COUNTS, partition)).toList();
+            var all = partitions(WordCount.COUNTS);
             consumer.assign(all);
             consumer.seekToBeginning(all);
             var ends = consumer.endOffsets(all);

@@ -27,10 +27,7 @@ final class Tool {
 
     /** The same of a tool that does need a process to itself. */
     static String apart(String main, String... arguments) throws Exception {
-        var command = new ArrayList<>(List.of("java", "-cp",
-                System.getProperty("java.class.path"), main));
-        command.addAll(List.of(arguments));
-        var process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        var process = Jvm.of(main, arguments).start();
         var printed = new String(process.getInputStream().readAllBytes());
         var code = process.waitFor();
         Check.that(code == 0, main + " ended with " + code + ": " + printed);
