@@ -31,7 +31,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 const SEED: u64 = 20_261_124;
 /// Mutants of each decoder.
-const MUTANTS: u32 = 8000;
+const MUTANTS: u32 = 5000;
 /// Longer seeds are cut at fewer places.
 const CUTS: usize = 400;
 

@@ -32,6 +32,8 @@ use super::{
 };
 use crate::env::{clock, net::TcpStream};
 
+/// Characters of a client's name that a log line shows: it may send 32 KiB of them.
+const LOGGED_CHARS: usize = 200;
 /// Replies owed to a client at one time.
 const MAX_IN_FLIGHT: u16 = 100;
 /// How long a request waits for a broker that is between two incarnations before it gets an error
@@ -103,7 +105,8 @@ pub(super) async fn serve(stream: TcpStream, host: IpAddr, shared: Arc<Shared>) 
     let ended = delay_off.map_or_else(Ended::Socket, |()| ended);
     if let Ended::BadRequest(error) = &ended {
         shared.metrics.bad_requests.inc();
-        let client_id = requests.client_id.escape_debug();
+        let client_id: String = requests.client_id.chars().take(LOGGED_CHARS).collect();
+        let client_id = client_id.escape_debug();
         tracing::warn!(client = %host, %client_id, %error, "bad request, connection closed");
     } else {
         tracing::debug!(client = %host, reason = %ended, "connection ended");

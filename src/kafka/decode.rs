@@ -3,13 +3,16 @@
 //! Owns: a bounded decoder over `Bytes` whose slices stay slices of the frame, and an encoder of
 //! replies whose record bytes stay where they are. Both know the two encodings: lengths of fixed
 //! width, and (flexible versions) unsigned varints of length + 1 with tagged fields at the end of
-//! each struct. Invariant: nothing is reserved for more elements than the bytes left can hold.
+//! each struct. Invariants: nothing is reserved for more elements than the bytes left can hold; a
+//! whole request has at most [`MAX_ELEMENTS`]: each costs its handler many times its bytes.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
 use super::error::BadRequest;
 
+/// Elements of all arrays of one request: partitions and topics, of which no broker has as many.
+const MAX_ELEMENTS: usize = 250_000;
 /// Tagged fields one struct may have.
 const MAX_TAGS: u32 = 64;
 
@@ -17,6 +20,7 @@ const MAX_TAGS: u32 = 64;
 pub(crate) struct Decoder {
     bytes: Bytes,
     pub(crate) flexible: bool,
+    elements: usize,
 }
 
 fn cut() -> BadRequest {
@@ -37,7 +41,7 @@ macro_rules! numbers {
 
 impl Decoder {
     pub(crate) fn new(bytes: Bytes, flexible: bool) -> Self {
-        Self { bytes, flexible }
+        Self { bytes, flexible, elements: 0 }
     }
 
     numbers!(i8: i8 = try_get_i8, u8: u8 = try_get_u8, i16: i16 = try_get_i16,
@@ -141,6 +145,10 @@ impl Decoder {
         let Some(count) = self.len32()? else { return Ok(None) };
         if count > self.bytes.len() / smallest.max(1) {
             return Err(malformed("an array is longer than its bytes"));
+        }
+        self.elements = self.elements.saturating_add(count);
+        if self.elements > MAX_ELEMENTS {
+            return Err(malformed("its arrays are too long"));
         }
         (0..count).map(|_| element(self)).collect::<Result<_, _>>().map(Some)
     }
@@ -316,6 +324,24 @@ mod tests {
             assert_eq!(seen.len(), usize::from(flexible));
             assert!(decoder.rest().is_empty());
         }
+    }
+
+    #[test]
+    fn a_request_of_endless_elements_is_refused_whichever_array_they_are_in() {
+        let nested = |outer: usize, inner: usize| {
+            let inner = i32::try_from(inner).unwrap();
+            let mut bytes = i32::try_from(outer).unwrap().to_be_bytes().to_vec();
+            for _ in 0..outer {
+                bytes.extend(inner.to_be_bytes());
+                bytes.resize(bytes.len() + usize::try_from(inner).unwrap(), 0);
+            }
+            let mut decoder = Decoder::new(bytes.into(), false);
+            decoder.array(4, |decoder| decoder.array(1, Decoder::i8)).map(|all| all.len())
+        };
+        assert_eq!(nested(1000, 249).unwrap(), 1000);
+        assert!(nested(1000, 250).is_err());
+        assert!(nested(MAX_ELEMENTS + 1, 0).is_err());
+        assert!(nested(1, MAX_ELEMENTS).is_err());
     }
 
     #[test]

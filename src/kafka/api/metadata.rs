@@ -22,7 +22,7 @@ use proto_kafka::{
 
 use super::{
     create_topics::{NewTopic, create},
-    topics::{Collisions, TOPIC_OPERATIONS, check_name, is_internal, replicas},
+    topics::{Collisions, MAX_NEW_PARTITIONS, TOPIC_OPERATIONS, check_name, is_internal, replicas},
 };
 use crate::{
     cluster::{Cluster, State, Topic, configs::BrokerConfig},
@@ -151,7 +151,13 @@ async fn create_missing(context: &Context, wanted: &[Asked]) {
 fn missing(state: &State, wanted: &[Asked], config: &BrokerConfig) -> Vec<NewTopic> {
     let mut collisions = None;
     let mut new = Vec::new();
+    // A request that names more than one may create gets the rest when it asks again.
+    let partitions = usize::try_from(config.num_partitions).unwrap_or(1).max(1);
+    let most = (MAX_NEW_PARTITIONS / partitions).max(1);
     for asked in wanted {
+        if new.len() == most {
+            break;
+        }
         let Asked::Name(name) = asked else { continue };
         if state.topic(name).is_some() || is_internal(name) || check_name(name).is_err() {
             continue;

@@ -19,6 +19,9 @@ const INTERNAL: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__sha
 /// Kafka's metadata topic, which exists nowhere here but whose name stays taken.
 const METADATA: &str = "__cluster_metadata";
 
+/// Longest name of a topic, as in Kafka.
+pub(super) const MAX_NAME_BYTES: usize = 249;
+
 /// Most partitions one request may create, as in Kafka.
 pub(super) const MAX_NEW_PARTITIONS: usize = 10_000;
 
@@ -42,13 +45,12 @@ pub(super) fn require_not_internal(name: &str, deed: &str) -> Result<(), Refusal
 
 /// Kafka's rule for topic names, with its words.
 pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
-    const MOST: usize = 249;
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let wrong = match name {
         "" => "the empty string is not allowed".to_owned(),
         "." | ".." => format!("'{name}' is not allowed"),
-        _ if name.len() > MOST => {
-            format!("the length of '{name}' is longer than the max allowed length {MOST}")
+        _ if name.len() > MAX_NAME_BYTES => {
+            format!("the length of '{name}' is longer than the max allowed length {MAX_NAME_BYTES}")
         }
         _ if !name.bytes().all(legal) => format!(
             "'{name}' contains one or more characters other than ASCII alphanumerics, \

@@ -249,7 +249,7 @@ mod tests {
         let topic = if version >= TOPIC_IDS {
             TopicKey::Id(TopicId(uuid::Uuid::from_u128(9)))
         } else {
-            TopicKey::Name("t".to_owned())
+            TopicKey::Name("t".into())
         };
         Key { topic, index: 3 }
     }

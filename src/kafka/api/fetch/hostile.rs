@@ -17,13 +17,14 @@ pub(in crate::kafka) fn agrees(body: &Bytes, version: i16) {
     };
     let key = |name: &str, id| match version {
         13.. => TopicKey::Id(TopicId(id)),
-        _ => TopicKey::Name(name.to_owned()),
+        _ => TopicKey::Name(name.into()),
     };
     let epoch = |raw: i32| (raw >= 0).then_some(LeaderEpoch(raw));
     let mut partitions = Vec::new();
     for topic in &theirs.topics {
+        let name = key(&topic.topic.0, topic.topic_id);
         for part in &topic.partitions {
-            let topic = key(&topic.topic.0, topic.topic_id);
+            let topic = name.clone();
             let asked = Asked {
                 offset: Offset(part.fetch_offset),
                 max_bytes: part.partition_max_bytes,

@@ -1,7 +1,8 @@
 //! Fetch sessions (KIP-227): a client says once what it reads and then only what changes.
 //!
 //! Owns: the sessions of a broker as a pure machine. Does not own: reading, the clock.
-//! Invariants: at most [`MAX_SESSIONS`] sessions and [`MAX_PARTITIONS`] partitions in all; a
+//! Invariants: at most [`MAX_SESSIONS`] sessions and [`MAX_PARTITIONS`] partitions in all;
+//! no session holds a name longer than a topic's; a
 //! session is only replaced when it was silent for [`STALE`] or is smaller and as old; a partition
 //! that gave records moves behind the others, so that none starves.
 
@@ -87,9 +88,12 @@ impl Sessions {
         let by_id = version >= TOPIC_IDS;
         let partitions = std::mem::take(&mut request.partitions);
         let (id, epoch) = (request.session_id, request.session_epoch);
+        // Others name nothing there is, and would be kept as long as the session.
+        let are_short = partitions.iter().all(|(key, _)| key.topic.is_short());
         if epoch == OPEN || epoch == NONE {
             self.remove(id);
-            let part = if epoch == OPEN { Part::Opening } else { Part::Sessionless };
+            let opens = epoch == OPEN && are_short;
+            let part = if opens { Part::Opening } else { Part::Sessionless };
             return Ok(Plan { part, partitions, by_id });
         }
         let session = self.sessions.get_mut(&id).ok_or(Code::FetchSessionIdNotFound)?;
@@ -107,7 +111,7 @@ impl Sessions {
             session.forget(key);
         }
         self.partitions = self.partitions.saturating_sub(before) + session.partitions.len();
-        if session.partitions.is_empty() || self.partitions > MAX_PARTITIONS {
+        if session.partitions.is_empty() || self.partitions > MAX_PARTITIONS || !are_short {
             let partitions = session.plan();
             self.remove(id);
             return Ok(Plan { part: Part::Sessionless, partitions, by_id });

@@ -93,3 +93,16 @@ fn only_names_that_may_be_created_are() {
     let names: Vec<_> = new.iter().map(|new| new.name.as_str()).collect();
     assert_eq!(names, ["new", "a.b"]);
 }
+
+#[test]
+fn one_request_creates_no_more_partitions_than_create_topics_would() {
+    let config = BrokerConfig { num_partitions: 6, ..BrokerConfig::default() };
+    let asked: Vec<_> = (0..2000).map(|number| Asked::Name(format!("new{number}"))).collect();
+    assert_eq!(missing(&state(), &asked, &config).len(), 10_000 / 6);
+    let config = BrokerConfig { num_partitions: 20_000, ..config };
+    assert_eq!(
+        missing(&state(), &asked, &config).len(),
+        1,
+        "one alone is refused by its own check"
+    );
+}

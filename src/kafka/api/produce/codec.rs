@@ -2,11 +2,16 @@
 //!
 //! 9 flexible; 5 log start; 8 record errors; 10 current leader; 13 topic ids instead of names.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{
     kafka::{
-        api::leader::{self, Endpoint, Leader},
+        api::{
+            leader::{self, Endpoint, Leader},
+            topics::MAX_NAME_BYTES,
+        },
         decode::{Decoder, Encoder},
         error::BadRequest,
     },
@@ -17,10 +22,10 @@ use crate::{
 const TOPIC_IDS: i16 = 13;
 const FLEXIBLE: i16 = 9;
 
-/// A topic as the request names it.
+/// A topic as the request names it; a clone shares the name, which a client may send at any length.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::kafka::api) enum TopicKey {
-    Name(String),
+    Name(Arc<str>),
     Id(TopicId),
 }
 
@@ -32,7 +37,15 @@ impl TopicKey {
         if by_id {
             return decoder.uuid().map(|id| Self::Id(TopicId(id)));
         }
-        decoder.string().map(Self::Name)
+        decoder.string().map(|name| Self::Name(name.into()))
+    }
+
+    /// Whether a topic can have this name, by its length.
+    pub(in crate::kafka::api) fn is_short(&self) -> bool {
+        match self {
+            Self::Name(name) => name.len() <= MAX_NAME_BYTES,
+            Self::Id(_) => true,
+        }
     }
 
     pub(in crate::kafka::api) fn encode(&self, encoder: &mut Encoder) {
@@ -167,7 +180,7 @@ mod tests {
             let key = if version >= TOPIC_IDS {
                 TopicKey::Id(TopicId(id))
             } else {
-                TopicKey::Name("t".to_owned())
+                TopicKey::Name("t".into())
             };
             let topics = vec![(key, vec![(7, Bytes::from_static(b"batch"))])];
             let expected = Request { transactional: false, acks: -1, timeout_ms: 5, topics };
@@ -181,7 +194,7 @@ mod tests {
             let key = if version >= TOPIC_IDS {
                 TopicKey::Id(TopicId(uuid::Uuid::from_u128(9)))
             } else {
-                TopicKey::Name("t".to_owned())
+                TopicKey::Name("t".into())
             };
             let answered = Answered {
                 index: 7,

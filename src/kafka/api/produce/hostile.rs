@@ -13,7 +13,7 @@ pub(in crate::kafka) fn agrees(body: &Bytes, version: i16) {
         return;
     };
     let topics = theirs.topic_data.into_iter().map(|topic| {
-        let name = || TopicKey::Name(topic.name.0.to_string());
+        let name = || TopicKey::Name(topic.name.0.as_str().into());
         let key = if version >= 13 { TopicKey::Id(TopicId(topic.topic_id)) } else { name() };
         let parts = topic.partition_data.into_iter();
         (key, parts.map(|part| (part.index, part.records.unwrap_or_default())).collect())

@@ -6,7 +6,7 @@ use crate::{kafka::api::produce::TopicKey, types::Offset};
 const NOW: Duration = Duration::from_secs(1000);
 
 fn key(index: i32) -> Key {
-    Key { topic: TopicKey::Name("t".to_owned()), index }
+    Key { topic: TopicKey::Name("t".into()), index }
 }
 
 fn asked(offset: i64) -> Asked {
@@ -146,4 +146,20 @@ fn a_full_cache_gives_no_session_until_one_is_stale_or_smaller() {
     assert_eq!(sessions.opened(&[0, 1, 2], 2000, later), 2000, "larger than an old one");
     assert_eq!(sessions.opened(&[0], 2001, later + STALE + STALE), 2001, "all are silent");
     assert_eq!(sessions.len(), 1000);
+}
+
+#[test]
+fn a_name_too_long_for_a_topic_is_never_kept_in_a_session() {
+    let mut sessions = Sessions::default();
+    let long = |epoch, id| {
+        let topic = TopicKey::Name("n".repeat(250).into());
+        let partitions = vec![(Key { topic, index: 0 }, asked(0))];
+        Request { partitions, ..request(id, epoch, &[], &[]) }
+    };
+    let plan = sessions.begin(12, &mut long(0, 0), NOW).unwrap();
+    assert_eq!((plan.part, plan.partitions.len()), (Part::Sessionless, 1));
+    assert_eq!(sessions.opened(&[0], 9, NOW), 9);
+    let plan = sessions.begin(12, &mut long(1, 9), NOW).unwrap();
+    assert_eq!((plan.part, plan.partitions.len()), (Part::Sessionless, 2), "all are answered");
+    assert_eq!((sessions.len(), sessions.partitions), (0, 0));
 }
