@@ -103,22 +103,76 @@ async fn the_debian_index_survives_localstack_record_by_record() {
     the_index_goes_through(root.path(), &on_server(root.path(), "LOCALSTACK")).await;
 }
 
-/// A suite of facts, each with topics of its own.
-fn the_suite_holds(name: &str) {
+/// Every fact of a suite holds, each with topics of its own, and the broker has nothing to
+/// complain about but the protocols it is offered on purpose.
+fn the_suite_holds(suite: &mut Command) {
     let root = tempfile::tempdir().unwrap();
     let broker = Setup::folders(root.path()).start();
-    let python = cache().join("clients/bin/python");
-    print!("{}", client(Command::new(python).arg(script(name)).arg(broker.kafka())));
+    print!("{}", client(suite.arg(broker.kafka())));
+    let log = broker.log();
+    let noise = |line: &&str| {
+        (line.contains("WARN") || line.contains("ERROR")) && !line.contains("is not served")
+    };
+    assert_eq!(log.lines().find(noise), None, "noise in the log");
+}
+
+fn python(name: &str) -> Command {
+    let mut command = Command::new(cache().join("clients/bin/python"));
+    command.arg(script(name));
+    command
+}
+
+/// One of the Go clients.
+fn go(name: &str) -> Command {
+    let mut command = Command::new(cache().join("clients/go/suites"));
+    command.arg(name);
+    command
 }
 
 #[test]
 #[ignore = "needs scripts/setup"]
 fn what_users_of_librdkafka_depend_on_holds() {
-    the_suite_holds("confluent_suite.py");
+    the_suite_holds(&mut python("confluent_suite.py"));
+}
+
+#[test]
+#[ignore = "needs scripts/setup"]
+fn what_users_of_an_old_librdkafka_depend_on_holds() {
+    the_suite_holds(&mut python("kcat_suite.py"));
 }
 
 #[test]
 #[ignore = "needs scripts/setup"]
 fn what_users_of_kafka_python_depend_on_holds() {
-    the_suite_holds("kafka_python_suite.py");
+    the_suite_holds(&mut python("kafka_python_suite.py"));
+}
+
+#[test]
+#[ignore = "needs scripts/setup"]
+fn what_users_of_aiokafka_depend_on_holds() {
+    the_suite_holds(&mut python("aiokafka_suite.py"));
+}
+
+#[test]
+#[ignore = "needs scripts/setup"]
+fn what_users_of_franz_go_depend_on_holds() {
+    the_suite_holds(&mut go("franz"));
+}
+
+#[test]
+#[ignore = "needs scripts/setup"]
+fn what_users_of_sarama_depend_on_holds() {
+    the_suite_holds(&mut go("sarama"));
+}
+
+#[test]
+#[ignore = "needs scripts/setup"]
+fn what_users_of_segmentio_kafka_go_depend_on_holds() {
+    the_suite_holds(&mut go("segmentio"));
+}
+
+#[test]
+#[ignore = "needs scripts/setup"]
+fn what_users_of_kafkajs_depend_on_holds() {
+    the_suite_holds(Command::new("node").arg(script("kafkajs_suite.mjs")));
 }

@@ -213,7 +213,8 @@ def a_consumer_starts_where_it_wants(bootstrap):
 @fact
 def a_time_is_looked_up_to_the_record(bootstrap):
     name, base = topic(bootstrap), 1_700_000_000_000
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 100})
+    options = {"linger.ms": 100, "compression.type": "zstd"}
+    producer = Producer({"bootstrap.servers": bootstrap, **options})
     for number in range(20):
         producer.produce(name, b"x", partition=0, timestamp=base + number * 1000)
     assert producer.flush(30) == 0
@@ -301,6 +302,28 @@ def the_cluster_is_described(bootstrap):
 
     described = one(client.describe_topics(TopicCollection([name])))
     assert described.partitions[0].leader is not None, described
+
+
+@fact
+def versions_named_by_hand_are_served_from_0_10_on(bootstrap):
+    name = topic(bootstrap)
+    for count, version in enumerate(["0.10.0", "0.11.0", "2.8.0"], 1):
+        old = {"api.version.request": False, "broker.version.fallback": version, "log_level": 3}
+        produce(bootstrap, name, [version.encode()], **old)
+        messages = read(bootstrap, name, count, **old)
+        assert messages[-1].value() == version.encode()
+
+
+@fact
+def a_transactional_producer_is_told_at_once(bootstrap):
+    id = {"transactional.id": fresh("id"), "log_level": 0}
+    producer = Producer({"bootstrap.servers": bootstrap, **id})
+    try:
+        producer.init_transactions(20)
+        raise AssertionError("it started")
+    except KafkaException as error:
+        told = error.args[0]
+        assert told.fatal() and "transactions are not served yet" in told.str(), told
 
 
 main()

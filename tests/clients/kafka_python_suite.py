@@ -1,5 +1,7 @@
 """What users of kafka-python depend on. Usage: kafka_python_suite.py HOST:PORT [NAME...]"""
 
+import time
+
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
 from kafka.errors import (
@@ -10,6 +12,7 @@ from kafka.errors import (
     MessageSizeTooLargeError,
     OffsetOutOfRangeError,
     TopicAlreadyExistsError,
+    TransactionalIdAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
 from kafka.protocol.admin import IncrementalAlterConfigsRequest
@@ -340,6 +343,33 @@ def the_cluster_and_its_directories_are_described(bootstrap):
     client.list_partition_reassignments()
     assert name in client.list_config_resources(["TOPIC"])["topic"]
     client.close()
+
+
+@fact
+def versions_named_by_hand_are_served_from_0_11_on(bootstrap):
+    name = topic(bootstrap)
+    for count, version in enumerate([(0, 11), (1, 0), (2, 1), (3, 9)], 1):
+        producer = KafkaProducer(
+            bootstrap_servers=bootstrap, api_version=version, enable_idempotence=False
+        )
+        headers = [("version", str(version).encode())]
+        producer.send(name, b"x", headers=headers, partition=0).get(timeout=10)
+        producer.close()
+        records = read(bootstrap, name, count, api_version=version)
+        assert list(records[-1].headers) == headers, records
+
+
+@fact
+def a_transactional_producer_is_told_at_once(bootstrap):
+    producer = KafkaProducer(bootstrap_servers=bootstrap, transactional_id=fresh("id"))
+    began = time.monotonic()
+    try:
+        producer.init_transactions()
+        raise AssertionError("it started")
+    except TransactionalIdAuthorizationFailedError:
+        assert time.monotonic() - began < 15
+    finally:
+        producer.close(timeout=1)
 
 
 main()
