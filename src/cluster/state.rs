@@ -379,6 +379,13 @@ impl Partition {
         let known = after.checked_sub(1).and_then(|at| self.epochs.get(at));
         Some((known.map_or(epoch, |known| known.epoch), end))
     }
+
+    /// The epoch that the record at `offset` is of; `None` below all that is known.
+    #[must_use]
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let after = self.epochs.partition_point(|start| start.start <= offset);
+        after.checked_sub(1).and_then(|at| self.epochs.get(at)).map(|start| start.epoch)
+    }
 }
 
 impl Object {

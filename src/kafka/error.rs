@@ -74,6 +74,7 @@ impl Coded for Reject {
             Self::LargerThanSegment { .. } => Code::RecordListTooLarge,
             Self::Corrupt(_) => Code::CorruptMessage,
             Self::InvalidTimestamp { .. } => Code::InvalidTimestamp,
+            Self::Unreadable(_) => Code::UnknownServerError,
             Self::UnsupportedCompression => Code::UnsupportedCompressionType,
         }
     }

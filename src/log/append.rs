@@ -20,12 +20,18 @@ use crate::{
     cluster::configs::{self, TopicConfig},
     env::task::Tasks,
     record::{
-        self, BatchView, Compression, HEADER_BYTES, Limits, Reject, Rules, Stamp, TimestampType,
-        Timestamps, check_client_batch, stamped_header,
+        self, BatchView, Check, Checked, Compression, HEADER_BYTES, Limits, Progress, Reject,
+        Rules, Stamp, TimestampType, Timestamps, stamped_header,
     },
     replication::{self, Append, Commit, Sink},
     types::{Millis, Offset},
 };
+
+/// How much of a batch is read on the thread its connection shares with others: a third of a
+/// millisecond of the slowest codec (ADR 0008).
+const UNPACKED_INLINE_BYTES: usize = 128 << 10;
+/// The same of one that is not packed.
+const READ_INLINE_BYTES: usize = 2 << 20;
 
 /// Who brings a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +63,7 @@ enum Fate {
 pub struct Appended {
     /// Offset of its first record; of the original, when it was a duplicate.
     pub base_offset: Offset,
-    /// The time the log gave it, under LogAppendTime.
+    /// The time the log gave it, under LogAppendTime; of a duplicate, always its time.
     pub log_append_time: Option<Millis>,
     /// First offset of the partition.
     pub log_start: Offset,
@@ -130,16 +136,18 @@ impl Partition {
     async fn prepare(&self, batch: Bytes, origin: Origin) -> Result<Prepared, AppendError> {
         let config = self.config();
         let now = self.around.clock.wall();
-        let mut batch = BatchView::parse(batch).map_err(Reject::from_parse)?;
-        let mut corrected = None;
-        if origin == Origin::Client {
-            let rules = rules(&config, now);
-            corrected = check_client_batch(&batch, &rules)?.corrected_max_timestamp;
-            if batch.is_transactional() {
-                return Err(AppendError::NoTransaction);
+        let (batch, corrected) = match origin {
+            Origin::Internal => (BatchView::parse(batch).map_err(Reject::from_parse)?, None),
+            Origin::Client => {
+                let checked = checked(batch, rules(&config, now)).await?;
+                if checked.batch.is_transactional() {
+                    return Err(AppendError::NoTransaction);
+                }
+                let batch = recompressed(checked.batch, &config).await?;
+                check_segment(&batch, &config)?;
+                (batch, checked.corrected_max_timestamp)
             }
-            batch = recompressed(batch, config.compression, &rules).await?;
-        }
+        };
         let log_append_time = match config.timestamp_type {
             TimestampType::CreateTime => None,
             TimestampType::LogAppendTime => Some(now),
@@ -177,7 +185,11 @@ impl Partition {
             return Ok(Pending {
                 partition: Arc::clone(self),
                 base_offset: original.base_offset,
-                log_append_time: prepared.log_append_time.map(|_| original.append_ms),
+                // As Kafka does, who tells the batch's time as well where the producer gave it.
+                log_append_time: Some(match prepared.log_append_time {
+                    Some(_) => original.append_ms,
+                    None => prepared.max_timestamp,
+                }),
                 fate: Fate::Duplicate(original.end_offset),
             });
         }
@@ -264,7 +276,6 @@ fn rules(config: &TopicConfig, now: Millis) -> Rules {
     let max_bytes = usize::try_from(config.max_message_bytes.0).unwrap_or(usize::MAX);
     Rules {
         max_bytes,
-        segment_bytes: usize::try_from(config.segment_bytes.0).unwrap_or(usize::MAX),
         compacted: config.cleanup.compact,
         log_append_time: config.timestamp_type == TimestampType::LogAppendTime,
         now,
@@ -274,13 +285,22 @@ fn rules(config: &TopicConfig, now: Millis) -> Rules {
     }
 }
 
+/// Checks a client's batch; one that takes long to read is read where nobody else waits.
+async fn checked(batch: Bytes, rules: Rules) -> Result<Checked, AppendError> {
+    let check = Check::begin(batch, rules)?;
+    let inline_bytes = if check.is_packed() { UNPACKED_INLINE_BYTES } else { READ_INLINE_BYTES };
+    match check.run(inline_bytes)? {
+        Progress::Done(checked) => Ok(checked),
+        Progress::More(check) => {
+            let finished = Tasks::blocking(|| check.finish()).await;
+            Ok(finished.map_err(|error| AppendError::Unavailable(error.to_string()))??)
+        }
+    }
+}
+
 /// The batch in the topic's own codec, if it has one and the producer chose another.
-async fn recompressed(
-    batch: BatchView,
-    wanted: configs::Compression,
-    rules: &Rules,
-) -> Result<BatchView, AppendError> {
-    let (codec, level) = match wanted {
+async fn recompressed(batch: BatchView, config: &TopicConfig) -> Result<BatchView, AppendError> {
+    let (codec, level) = match config.compression {
         configs::Compression::Producer => return Ok(batch),
         configs::Compression::Uncompressed => (Compression::None, None),
         configs::Compression::Gzip(level) => (Compression::Gzip, Some(level)),
@@ -291,13 +311,27 @@ async fn recompressed(
     if batch.compression() == Ok(codec) {
         return Ok(batch);
     }
-    let limits = rules.limits;
-    let work = move || record::recompress(&batch, codec, level, &limits);
+    let max_bytes = usize::try_from(config.max_message_bytes.0).unwrap_or(usize::MAX);
+    let work = move || record::recompress(&batch, codec, level, max_bytes);
     let done = Tasks::blocking(work).await;
-    let batch = done.map_err(|error| AppendError::Unavailable(error.to_string()))?;
-    let batch = batch.map_err(Reject::from_compressed)?;
-    let (bytes, max_bytes) = (batch.bytes().len(), rules.max_bytes);
-    if bytes > max_bytes { Err(Reject::TooLarge { bytes, max_bytes }.into()) } else { Ok(batch) }
+    let done = done.map_err(|error| AppendError::Unavailable(error.to_string()))?;
+    Ok(done.map_err(|error| match error {
+        // It grew beyond the limit: how far is not known.
+        record::Error::TooLarge { .. } => {
+            Reject::TooLarge { bytes: max_bytes.saturating_add(1), max_bytes }
+        }
+        other => Reject::from_compressed(other),
+    })?)
+}
+
+/// What one request brings must fit a segment, as it is stored.
+fn check_segment(batch: &BatchView, config: &TopicConfig) -> Result<(), Reject> {
+    let bytes = batch.bytes().len();
+    let segment_bytes = usize::try_from(config.segment_bytes.0).unwrap_or(usize::MAX);
+    if bytes > segment_bytes {
+        return Err(Reject::LargerThanSegment { bytes, segment_bytes });
+    }
+    Ok(())
 }
 
 /// Nothing entered the WAL: the client may be told so (H18).

@@ -76,7 +76,7 @@ pub enum DeleteError {
     /// The offset is above the high watermark (`OFFSET_OUT_OF_RANGE`).
     #[error("offset above the high watermark")]
     OutOfRange,
-    /// The topic's `cleanup.policy` is not `delete` (`POLICY_VIOLATION`).
+    /// The topic's `cleanup.policy` is `compact` alone (`POLICY_VIOLATION`).
     #[error("the topic does not delete records")]
     Policy,
     /// This broker does not lead the partition.

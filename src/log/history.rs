@@ -59,6 +59,9 @@ pub(super) trait History: Send + Sync {
         log_end: Offset,
     ) -> Option<(LeaderEpoch, Offset)>;
 
+    /// The epoch that the record at `offset` is of, if it is known.
+    fn epoch_at(&self, partition: PartitionId, offset: Offset) -> Option<LeaderEpoch>;
+
     /// Records that everything below `to` is deleted.
     ///
     /// # Errors

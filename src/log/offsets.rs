@@ -6,7 +6,8 @@
 
 use super::{DeleteError, Partition, ReadError, history::HistoryError};
 use crate::{
-    record::{BatchView, Limits},
+    env::task::Tasks,
+    record::BatchView,
     types::{LeaderEpoch, Millis, Offset},
 };
 
@@ -65,7 +66,10 @@ impl Partition {
                 let batches = batches.map_err(|error| ReadError::Unavailable(error.to_string()))?;
                 for batch in batches {
                     end = batch.end_offset();
-                    if let Some(found) = first_at(&batch, time, read.log_start) {
+                    if batch.max_timestamp() < time || batch.is_control() {
+                        continue;
+                    }
+                    if let Some(found) = first_at(batch, time, read.log_start).await {
                         return Ok(Some(found));
                     }
                 }
@@ -84,13 +88,21 @@ impl Partition {
         self.around.history.end_of_epoch(self.id, epoch, self.high_watermark())
     }
 
+    /// Where the log begins, and in which epoch. Call [`barrier`](Self::barrier) first.
+    #[must_use]
+    pub fn earliest(&self) -> (Offset, Option<LeaderEpoch>) {
+        let start = self.log_start();
+        (start, self.around.history.epoch_at(self.id, start))
+    }
+
     /// Deletes the records below `before`, all committed ones for `None`; the new log start.
     ///
     /// # Errors
     /// When they are not deleted, or it is not known.
     pub async fn delete_records(&self, before: Option<Offset>) -> Result<Offset, DeleteError> {
         // Of an internal topic its owner decides, who rewrites what lives at the tail.
-        if !self.is_internal() && !self.config().cleanup.delete {
+        let cleanup = self.config().cleanup;
+        if !self.is_internal() && cleanup.compact && !cleanup.delete {
             return Err(DeleteError::Policy);
         }
         let (log_start, high_watermark) = {
@@ -114,20 +126,14 @@ impl Partition {
     }
 }
 
-/// The first record of `batch` at or after `time` that is not deleted.
-fn first_at(batch: &BatchView, time: Millis, log_start: Offset) -> Option<TimeMatch> {
-    if batch.max_timestamp() < time || batch.is_control() {
-        return None;
-    }
-    // A batch that its producer compressed wrongly has no record anybody could read.
-    let records = batch.records(&Limits::default()).ok()?;
-    let mut records = records.map_while(Result::ok);
-    let found = records.find(|record| record.timestamp >= time && record.offset >= log_start)?;
-    Some(TimeMatch {
-        offset: found.offset,
-        timestamp: found.timestamp,
-        leader_epoch: batch.leader_epoch(),
-    })
+/// The first record of `batch` at or after `time` that is not deleted. What is packed is unpacked
+/// where nobody else waits.
+async fn first_at(batch: BatchView, time: Millis, log_start: Offset) -> Option<TimeMatch> {
+    let leader_epoch = batch.leader_epoch();
+    let search = move || batch.first_at(time, log_start);
+    // A batch that cannot be read was let in by no check: its records are nobody's.
+    let (offset, timestamp) = Tasks::blocking(search).await.ok()?.ok()??;
+    Some(TimeMatch { offset, timestamp, leader_epoch })
 }
 
 impl From<HistoryError> for ReadError {

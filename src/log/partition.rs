@@ -134,7 +134,7 @@ impl Partition {
     }
 
     /// Whether it is of a topic that only brokers write.
-    pub(super) fn is_internal(&self) -> bool {
+    pub fn is_internal(&self) -> bool {
         matches!(self.topic(), "__consumer_offsets" | "__transaction_state")
     }
 

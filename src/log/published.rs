@@ -121,6 +121,10 @@ impl History for Published {
         self.cluster.with(|state| state.partition(partition)?.end_of_epoch(epoch, log_end))
     }
 
+    fn epoch_at(&self, partition: PartitionId, offset: Offset) -> Option<LeaderEpoch> {
+        self.cluster.with(|state| state.partition(partition)?.epoch_at(offset))
+    }
+
     async fn raise_start(&self, partition: PartitionId, to: Offset) -> Result<(), HistoryError> {
         let mut tries = 0;
         loop {

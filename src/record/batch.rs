@@ -52,7 +52,6 @@ pub enum TimestampType {
 pub struct BatchView {
     base_offset: Offset,
     leader_epoch: LeaderEpoch,
-    crc: u32,
     attributes: i16,
     last_offset_delta: i32,
     base_timestamp: Millis,
@@ -119,11 +118,10 @@ impl BatchView {
         let base_offset = Offset(header.get_i64());
         header.advance(4);
         let leader_epoch = LeaderEpoch(header.get_i32());
-        header.advance(1);
+        header.advance(5);
         let view = Self {
             base_offset,
             leader_epoch,
-            crc: header.get_u32(),
             attributes: header.get_i16(),
             last_offset_delta: header.get_i32(),
             base_timestamp: Millis(header.get_i64()),
@@ -272,8 +270,7 @@ impl BatchView {
     /// # Errors
     /// [`Error::Crc`].
     pub fn check_crc(&self) -> Result<(), Error> {
-        let found = crc_fast::crc32_iscsi(self.bytes.get(CRC_START..).unwrap_or_default());
-        if found == self.crc { Ok(()) } else { Err(Error::Crc { expected: self.crc, found }) }
+        check_crc(&self.bytes)
     }
 
     /// The records, decompressed within `limits`.
@@ -296,12 +293,22 @@ impl BatchView {
     }
 }
 
+/// Compares the CRC of a whole batch with its bytes, whatever else is wrong with it.
+pub(super) fn check_crc(batch: &[u8]) -> Result<(), Error> {
+    let Some(mut stated) = batch.get(CRC).filter(|_| batch.len() >= HEADER_BYTES) else {
+        return Err(Error::Malformed("shorter than a header"));
+    };
+    let (expected, found) =
+        (stated.get_u32(), crc_fast::crc32_iscsi(batch.get(CRC_START..).unwrap_or_default()));
+    if found == expected { Ok(()) } else { Err(Error::Crc { expected, found }) }
+}
+
 /// What the leader does to a batch's timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timestamps {
     /// Nothing.
     Keep,
-    /// The header's max timestamp was wrong; this is it.
+    /// Each record keeps its own; what the header says of them was wrong, this is the latest.
     Max(Millis),
     /// Every record gets this time (`message.timestamp.type=LogAppendTime`).
     LogAppend(Millis),
@@ -327,7 +334,7 @@ pub fn stamped_header(batch: &BatchView, stamp: &Stamp) -> [u8; HEADER_BYTES] {
     place(&mut header, stamp.base_offset, stamp.leader_epoch);
     let (attributes, max_timestamp) = match stamp.timestamps {
         Timestamps::Keep => return header,
-        Timestamps::Max(max) => (batch.attributes, max),
+        Timestamps::Max(max) => (batch.attributes & !LOG_APPEND_TIME, max),
         Timestamps::LogAppend(now) => (batch.attributes | LOG_APPEND_TIME, now),
     };
     put(&mut header, ATTRIBUTES, &attributes.to_be_bytes());

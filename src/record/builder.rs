@@ -1,10 +1,10 @@
 //! Building batches: for internal topics, for another codec, for tests.
 //!
 //! Owns: the writing side of the batch layout (`batch` has the reading side and the table).
-//! Invariant: what it builds passes [`check_client_batch`](super::check_client_batch) unless asked
+//! Invariant: what it builds passes [`Check`](super::Check) unless asked
 //! not to (an offset, a control batch).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use super::{
     BatchView, Compression, Error, HEADER_BYTES, Header, Limits, TimestampType,
@@ -155,17 +155,19 @@ impl BatchBuilder {
 }
 
 /// `batch` with its records compressed by `codec` at `level` (`None`: the codec's own choice), all
-/// else the same; CRC anew.
+/// else the same; CRC anew. Memory is what the new batch takes, and that is at most `most` bytes.
 ///
 /// # Errors
-/// When the records do not decompress within `limits`.
+/// `TooLarge` when it would be larger; others when the records do not decompress.
 pub fn recompress(
     batch: &BatchView,
     codec: Compression,
     level: Option<i32>,
-    limits: &Limits,
+    most: usize,
 ) -> Result<BatchView, Error> {
-    let body: Bytes = compress::compress(codec, level, &batch.decompressed(limits)?)?;
+    let limit = Limits::for_batches_of(most).max_bytes;
+    let records = compress::reader(batch.compression()?, batch.body(), limit)?;
+    let body = compress::transcode(codec, level, records, most.saturating_sub(HEADER_BYTES))?;
     let header = batch.bytes().get(..HEADER_BYTES).unwrap_or_default();
     let mut output = BytesMut::with_capacity(HEADER_BYTES + body.len());
     output.put_slice(header.get(..8).unwrap_or_default());

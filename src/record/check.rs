@@ -2,17 +2,23 @@
 //!
 //! Owns: the checks and their order, which is Kafka's (`UnifiedLog.analyzeAndValidateRecords`, then
 //! `LogValidator`). Does not own: sequences (producer state), error codes (`kafka`).
+//! Invariant: of a batch that passes, every record is one, in order, as many as the header says:
+//! Kafka takes some batches that are not so, and their readers pay for it.
 
-use super::{BatchView, Compression, Error, Limits, TimestampType, records::RawRecord};
-use crate::types::{Millis, Offset};
+use bytes::Bytes;
+
+use super::{
+    BatchView, Compression, Error, Limits, RecordFault, TimestampType,
+    batch::check_crc,
+    walk::{Stop, Walk},
+};
+use crate::types::Millis;
 
 /// What a partition asks of a batch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// `max.message.bytes`: the largest batch.
     pub max_bytes: usize,
-    /// `segment.bytes`: the most that one request may bring.
-    pub segment_bytes: usize,
     /// Every record needs a key (`cleanup.policy` has `compact`).
     pub compacted: bool,
     /// The broker sets the timestamps (`message.timestamp.type=LogAppendTime`).
@@ -27,21 +33,24 @@ pub struct Rules {
     pub limits: Limits,
 }
 
-/// What the checks learnt on the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A batch that keeps every rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// The true latest timestamp, where the records were looked at and the header is wrong.
+    /// The batch.
+    pub batch: BatchView,
+    /// The true latest timestamp, where the header does not say that its records' own times hold
+    /// and that this is the latest.
     pub corrected_max_timestamp: Option<Millis>,
 }
 
 /// Why a batch is refused; one Kafka error code each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
-    /// `INVALID_RECORD`, with the record at fault when it is one.
+    /// `INVALID_RECORD`, with the records at fault when it is single ones.
     #[error("{reason}")]
     InvalidRecord {
-        /// Index of the record in the batch.
-        record: Option<i32>,
+        /// They, in order; not all when they are very many.
+        records: Vec<RecordFault>,
         /// For the client's log.
         reason: &'static str,
     },
@@ -63,12 +72,16 @@ pub enum Reject {
     },
     /// `CORRUPT_MESSAGE`: retriable, the bytes may have been damaged on the way.
     #[error("corrupt batch: {0}")]
-    Corrupt(super::Error),
-    /// `INVALID_TIMESTAMP`, with the record at fault when it is one.
+    Corrupt(Error),
+    /// `UNKNOWN_SERVER_ERROR`, which is what Kafka answers: the bytes came as they were sent, and
+    /// their codec cannot read them.
+    #[error("unreadable batch: {0}")]
+    Unreadable(Error),
+    /// `INVALID_TIMESTAMP`, with the records at fault.
     #[error("{reason}")]
     InvalidTimestamp {
-        /// Index of the record in the batch.
-        record: Option<i32>,
+        /// They, in order; not all when they are very many.
+        records: Vec<RecordFault>,
         /// For the client's log.
         reason: &'static str,
     },
@@ -77,22 +90,87 @@ pub enum Reject {
     UnsupportedCompression,
 }
 
-/// Checks a batch from a client against `rules`.
-///
-/// # Errors
-/// The first rule it breaks.
-pub fn check_client_batch(batch: &BatchView, rules: &Rules) -> Result<Checked, Reject> {
-    let bytes = batch.bytes().len();
-    if batch.base_offset() != Offset::ZERO {
-        return Err(invalid("the base offset of a new batch must be 0"));
+/// A check under way. It reads every record, which takes long for a large batch, and longer for a
+/// small one that unpacks to much: it can be interrupted and taken up again on another thread.
+#[derive(Debug)]
+pub struct Check {
+    batch: BatchView,
+    walk: Walk,
+}
+
+/// How far a check came.
+#[derive(Debug)]
+pub enum Progress {
+    /// To its end.
+    Done(Checked),
+    /// There are more records to read.
+    More(Check),
+}
+
+impl Check {
+    /// Checks a batch from a client against `rules` as far as its header goes.
+    ///
+    /// # Errors
+    /// The first rule it breaks.
+    pub fn begin(batch: Bytes, rules: Rules) -> Result<Self, Reject> {
+        let bytes = batch.len();
+        if !batch.starts_with(&[0; 8]) {
+            return Err(invalid("the base offset of a new batch must be 0"));
+        }
+        if bytes > rules.max_bytes {
+            return Err(Reject::TooLarge { bytes, max_bytes: rules.max_bytes });
+        }
+        check_crc(&batch).map_err(Reject::Corrupt)?;
+        let batch = BatchView::parse(batch).map_err(Reject::from_parse)?;
+        check_header(&batch)?;
+        let walk = Walk::new(&batch, rules).map_err(Reject::from_compressed)?;
+        Ok(Self { batch, walk })
     }
-    if bytes > rules.max_bytes {
-        return Err(Reject::TooLarge { bytes, max_bytes: rules.max_bytes });
+
+    /// Whether the records are compressed, so that reading them is slow.
+    #[must_use]
+    pub fn is_packed(&self) -> bool {
+        self.batch.compression() != Ok(Compression::None)
     }
-    if bytes > rules.segment_bytes {
-        return Err(Reject::LargerThanSegment { bytes, segment_bytes: rules.segment_bytes });
+
+    /// Reads records, about `budget` bytes of them.
+    ///
+    /// # Errors
+    /// The first rule the batch breaks.
+    pub fn run(mut self, budget: usize) -> Result<Progress, Reject> {
+        if !self.walk.run(budget)? {
+            return Ok(Progress::More(self));
+        }
+        let found = self.walk.into_found();
+        let records = found.faults;
+        if found.bad_time {
+            let reason = "records were refused for their timestamps";
+            return Err(Reject::InvalidTimestamp { records, reason });
+        }
+        if !records.is_empty() {
+            return Err(Reject::InvalidRecord { records, reason: "records were refused" });
+        }
+        let appended = self.batch.timestamp_type() == TimestampType::LogAppendTime;
+        let wrong = appended || found.max_timestamp != self.batch.max_timestamp();
+        let corrected_max_timestamp = wrong.then_some(found.max_timestamp);
+        Ok(Progress::Done(Checked { batch: self.batch, corrected_max_timestamp }))
     }
-    batch.check_crc().map_err(Reject::Corrupt)?;
+
+    /// Reads all records there are.
+    ///
+    /// # Errors
+    /// The first rule the batch breaks.
+    pub fn finish(mut self) -> Result<Checked, Reject> {
+        loop {
+            match self.run(usize::MAX)? {
+                Progress::Done(checked) => return Ok(checked),
+                Progress::More(more) => self = more,
+            }
+        }
+    }
+}
+
+fn check_header(batch: &BatchView) -> Result<(), Reject> {
     if batch.record_count() == 0 {
         return Err(invalid("the batch has no records"));
     }
@@ -102,33 +180,18 @@ pub fn check_client_batch(batch: &BatchView, rules: &Rules) -> Result<Checked, R
     if batch.is_control() {
         return Err(invalid("clients may not write control batches"));
     }
-    if batch.has_delete_horizon() || batch.attributes() & UNUSED_ATTRIBUTES != 0 {
-        return Err(invalid("the batch has reserved attributes"));
+    // Kafka lets it pass; here it would make the cleaner drop tombstones nobody has read.
+    if batch.has_delete_horizon() {
+        return Err(invalid("clients may not set a delete horizon"));
     }
     if batch.producer_id().is_some() && batch.base_sequence() < 0 {
         return Err(invalid("an idempotent batch must have a base sequence"));
     }
-    if batch.timestamp_type() == TimestampType::LogAppendTime {
-        let reason = "clients may not set LogAppendTime";
-        return Err(Reject::InvalidTimestamp { record: None, reason });
-    }
-    let compression = batch.compression().map_err(|_| Reject::UnsupportedCompression)?;
-    if compression != Compression::None && !needs_every_record(rules) {
-        // Later is all a broker needs to bound: the header's max is what retention goes by.
-        return match check_time(batch.max_timestamp(), rules) {
-            Err(reason) => Err(Reject::InvalidTimestamp { record: None, reason }),
-            Ok(()) => Ok(Checked { corrected_max_timestamp: None }),
-        };
-    }
-    let body = batch.decompressed(&rules.limits).map_err(Reject::from_compressed)?;
-    check_records(batch, &body, rules)
+    Ok(())
 }
 
-/// Attribute bits that mean nothing yet.
-const UNUSED_ATTRIBUTES: i16 = !0x7f;
-
 fn invalid(reason: &'static str) -> Reject {
-    Reject::InvalidRecord { record: None, reason }
+    Reject::InvalidRecord { records: Vec::new(), reason }
 }
 
 impl Reject {
@@ -155,56 +218,36 @@ impl Reject {
             | Error::Malformed(_)
             | Error::Magic(_)
             | Error::Crc { .. }
-            | Error::Record(_) => Self::Corrupt(error),
+            | Error::Record(_) => Self::Unreadable(error),
         }
     }
 }
 
-/// Whether a compressed batch must be opened: its header does not tell keys or the oldest time.
-fn needs_every_record(rules: &Rules) -> bool {
-    rules.compacted || (!rules.log_append_time && rules.before_max_ms != i64::MAX)
+impl From<Stop> for Reject {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Structure(reason) => invalid(reason),
+            Stop::Codec(error) => Self::from_compressed(error),
+            Stop::TooLarge => invalid("the batch decompresses to too many bytes"),
+        }
+    }
 }
 
-fn check_records(batch: &BatchView, body: &[u8], rules: &Rules) -> Result<Checked, Reject> {
-    let mut rest = body;
-    let mut max_timestamp = Millis(-1);
-    for index in 0..batch.record_count() {
-        let at = |reason| Reject::InvalidRecord { record: Some(index), reason };
-        let record = RawRecord::read(&mut rest).map_err(|error| match error {
-            Error::Record(reason) => at(reason),
-            _ => Reject::Corrupt(error),
-        })?;
-        if record.offset_delta != index {
-            return Err(at("offset deltas must count up from 0"));
+impl Rules {
+    /// What is wrong with the time of a record; `given` when the batch claims to give it.
+    pub(super) fn time_fault(&self, timestamp: Millis, given: bool) -> Option<&'static str> {
+        // -1 is a record without a time.
+        if self.log_append_time || timestamp == Millis(-1) {
+            return given.then_some("clients may not set LogAppendTime");
         }
-        if rules.compacted && record.key.is_none() {
-            return Err(at("a compacted topic takes no record without a key"));
+        let behind_ms = self.now.0.saturating_sub(timestamp.0);
+        if behind_ms > self.before_max_ms {
+            return Some("the timestamp is further back than message.timestamp.before.max.ms");
         }
-        let timestamp = Millis(batch.base_timestamp().0.saturating_add(record.timestamp_delta));
-        check_time(timestamp, rules)
-            .map_err(|reason| Reject::InvalidTimestamp { record: Some(index), reason })?;
-        max_timestamp = max_timestamp.max(timestamp);
+        let ahead_ms = behind_ms.saturating_neg();
+        let ahead = ahead_ms > self.after_max_ms;
+        ahead.then_some("the timestamp is further ahead than message.timestamp.after.max.ms")
     }
-    if !rest.is_empty() {
-        return Err(invalid("bytes after the last record"));
-    }
-    let wrong = max_timestamp != batch.max_timestamp();
-    Ok(Checked { corrected_max_timestamp: wrong.then_some(max_timestamp) })
-}
-
-fn check_time(timestamp: Millis, rules: &Rules) -> Result<(), &'static str> {
-    // -1 is a record without a time.
-    if rules.log_append_time || timestamp == Millis(-1) {
-        return Ok(());
-    }
-    let behind_ms = rules.now.0.saturating_sub(timestamp.0);
-    if behind_ms > rules.before_max_ms {
-        return Err("the timestamp is further back than message.timestamp.before.max.ms");
-    }
-    if behind_ms.saturating_neg() > rules.after_max_ms {
-        return Err("the timestamp is further ahead than message.timestamp.after.max.ms");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -213,14 +256,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        record::{BatchBuilder, HEADER_BYTES, batch::write_crc},
-        types::{LeaderEpoch, ProducerEpoch, ProducerId},
+        record::{BatchBuilder, HEADER_BYTES, Header, batch::write_crc, compress},
+        types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId},
     };
 
     fn rules() -> Rules {
         Rules {
             max_bytes: 1 << 20,
-            segment_bytes: 1 << 30,
             compacted: false,
             log_append_time: false,
             now: Millis(1_000_000),
@@ -240,6 +282,12 @@ mod tests {
         filled(BatchBuilder::new(compression))
     }
 
+    fn check(batch: &BatchView, rules: &Rules) -> Result<Option<Millis>, Reject> {
+        let checked = Check::begin(batch.bytes().clone(), *rules)?.finish()?;
+        assert_eq!(&checked.batch, batch);
+        Ok(checked.corrected_max_timestamp)
+    }
+
     /// `batch` with bytes of its header replaced and the CRC right.
     fn forged(batch: &BatchView, at: usize, bytes: &[u8]) -> BatchView {
         let mut forged = BytesMut::from(batch.bytes().as_ref());
@@ -248,11 +296,25 @@ mod tests {
         BatchView::parse(forged.freeze()).unwrap()
     }
 
-    fn reason(batch: &BatchView, rules: &Rules) -> (Option<i32>, &'static str) {
-        match check_client_batch(batch, rules) {
-            Err(Reject::InvalidRecord { record, reason }) => (record, reason),
+    fn reason(batch: &BatchView, rules: &Rules) -> &'static str {
+        match check(batch, rules) {
+            Err(Reject::InvalidRecord { records, reason }) if records.is_empty() => reason,
             other => panic!("{other:?}"),
         }
+    }
+
+    fn indexes(records: &[RecordFault]) -> Vec<i32> {
+        records.iter().map(|fault| fault.record).collect()
+    }
+
+    /// `batch` with `body` for its records, and the CRC right.
+    fn with_body(batch: &BatchView, body: &[u8]) -> BatchView {
+        let mut bytes = BytesMut::from(&batch.bytes()[..HEADER_BYTES]);
+        bytes.put_slice(body);
+        let length = i32::try_from(bytes.len() - 12).unwrap();
+        bytes[8..12].copy_from_slice(&length.to_be_bytes());
+        write_crc(&mut bytes);
+        BatchView::parse(bytes.freeze()).unwrap()
     }
 
     const EVERY: [Compression; 5] = [
@@ -266,58 +328,78 @@ mod tests {
     #[test]
     fn a_good_batch_passes_in_every_codec() {
         for codec in EVERY {
-            let good = check_client_batch(&batch(codec), &rules()).unwrap();
-            assert_eq!(good, Checked { corrected_max_timestamp: None });
+            assert_eq!(check(&batch(codec), &rules()), Ok(None), "{codec:?}");
         }
     }
 
     #[test]
     fn a_base_offset_is_the_brokers_to_give() {
         let batch = filled(BatchBuilder::new(Compression::None).at(Offset(1), LeaderEpoch(0)));
-        assert_eq!(reason(&batch, &rules()).1, "the base offset of a new batch must be 0");
+        assert_eq!(reason(&batch, &rules()), "the base offset of a new batch must be 0");
     }
 
     #[test]
     fn a_batch_over_the_limit_is_too_large_even_if_corrupt() {
         let small = Rules { max_bytes: 70, ..rules() };
-        let answer = check_client_batch(&batch(Compression::None), &small);
-        assert!(matches!(answer, Err(Reject::TooLarge { max_bytes: 70, .. })));
-        let small = Rules { segment_bytes: 70, ..rules() };
-        let answer = check_client_batch(&batch(Compression::None), &small);
-        assert!(matches!(answer, Err(Reject::LargerThanSegment { segment_bytes: 70, .. })));
-    }
-
-    #[test]
-    fn a_wrong_crc_is_corrupt() {
-        let mut bytes = batch(Compression::Zstd).bytes().to_vec();
+        let mut bytes = batch(Compression::None).bytes().to_vec();
         *bytes.last_mut().unwrap() ^= 1;
-        let answer = check_client_batch(&BatchView::parse(bytes.into()).unwrap(), &rules());
-        assert!(matches!(answer, Err(Reject::Corrupt(Error::Crc { .. }))));
+        let answer = Check::begin(bytes.into(), small);
+        assert!(matches!(answer, Err(Reject::TooLarge { max_bytes: 70, .. })));
     }
 
     #[test]
-    fn counts_must_agree() {
-        let good = batch(Compression::None);
-        let none = forged(&good, 57, &[0, 0, 0, 0]);
-        assert_eq!(reason(&none, &rules()).1, "the batch has no records");
-        let lying = forged(&good, 57, &[0, 0, 0, 3]);
-        let expected = "the record count does not match the last offset delta";
-        assert_eq!(reason(&lying, &rules()).1, expected);
-        let both = forged(&forged(&good, 57, &[0, 0, 0, 3]), 23, &[0, 0, 0, 2]);
-        assert_eq!(reason(&both, &rules()), (Some(2), "cut short"));
-        let fewer = forged(&forged(&good, 57, &[0, 0, 0, 1]), 23, &[0, 0, 0, 0]);
-        assert_eq!(reason(&fewer, &rules()).1, "bytes after the last record");
+    fn a_wrong_crc_is_corrupt_whatever_else_is_wrong() {
+        for at in [26, 60, 80] {
+            let mut bytes = batch(Compression::Zstd).bytes().to_vec();
+            bytes[at] ^= 0x80;
+            let answer = Check::begin(bytes.into(), rules());
+            assert!(matches!(answer, Err(Reject::Corrupt(Error::Crc { .. }))), "byte {at}");
+        }
+        let short = batch(Compression::None).bytes().slice(..HEADER_BYTES - 1);
+        let answer = Check::begin(short, rules());
+        assert!(matches!(answer, Err(Reject::Corrupt(Error::Malformed(_)))));
+    }
+
+    #[test]
+    fn counts_must_agree_with_the_records_in_every_codec() {
+        for codec in EVERY {
+            let good = batch(codec);
+            let none = forged(&good, 57, &[0, 0, 0, 0]);
+            assert_eq!(reason(&none, &rules()), "the batch has no records");
+            let lying = forged(&good, 57, &[0, 0, 0, 3]);
+            let expected = "the record count does not match the last offset delta";
+            assert_eq!(reason(&lying, &rules()), expected);
+            let both = forged(&forged(&good, 57, &[0, 0, 0, 3]), 23, &[0, 0, 0, 2]);
+            let expected = "fewer records than the header says";
+            assert_eq!(reason(&both, &rules()), expected, "{codec:?}");
+            let fewer = forged(&forged(&good, 57, &[0, 0, 0, 1]), 23, &[0, 0, 0, 0]);
+            assert_eq!(reason(&fewer, &rules()), "bytes after the last record", "{codec:?}");
+        }
     }
 
     #[test]
     fn what_only_brokers_may_write_is_refused() {
         let control = filled(BatchBuilder::new(Compression::None).control());
-        assert_eq!(reason(&control, &rules()).1, "clients may not write control batches");
+        assert_eq!(reason(&control, &rules()), "clients may not write control batches");
         let horizon = forged(&batch(Compression::None), 21, &[0, 0x40]);
-        assert_eq!(reason(&horizon, &rules()).1, "the batch has reserved attributes");
-        let append_time = forged(&batch(Compression::None), 21, &[0, 8]);
-        let answer = check_client_batch(&append_time, &rules());
-        assert!(matches!(answer, Err(Reject::InvalidTimestamp { record: None, .. })));
+        assert_eq!(reason(&horizon, &rules()), "clients may not set a delete horizon");
+    }
+
+    #[test]
+    fn attributes_without_a_meaning_are_let_pass() {
+        let unused = forged(&batch(Compression::None), 21, &[0x11, 0x80]);
+        assert_eq!(check(&unused, &rules()), Ok(None));
+    }
+
+    #[test]
+    fn log_append_time_from_a_client_is_refused_or_made_create_time_as_kafka_does() {
+        let claimed = forged(&batch(Compression::None), 21, &[0, 8]);
+        assert_eq!(check(&claimed, &rules()), Ok(Some(Millis(1_000_000))));
+        let appending = Rules { log_append_time: true, ..rules() };
+        match check(&claimed, &appending) {
+            Err(Reject::InvalidTimestamp { records, .. }) => assert_eq!(indexes(&records), [0, 1]),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -325,68 +407,176 @@ mod tests {
         let builder = BatchBuilder::new(Compression::None);
         let batch = filled(builder.producer(ProducerId(1), ProducerEpoch(0), -1));
         let expected = "an idempotent batch must have a base sequence";
-        assert_eq!(reason(&batch, &rules()).1, expected);
+        assert_eq!(reason(&batch, &rules()), expected);
     }
 
     #[test]
     fn an_unknown_codec_is_unsupported() {
-        let unknown = forged(&batch(Compression::None), 21, &[0, 5]);
-        let answer = check_client_batch(&unknown, &rules());
-        assert_eq!(answer, Err(Reject::UnsupportedCompression));
-    }
-
-    #[test]
-    fn a_compacted_topic_wants_keys_in_every_codec() {
-        let compacted = Rules { compacted: true, ..rules() };
-        for codec in EVERY {
-            let (record, _) = reason(&batch(codec), &compacted);
-            assert_eq!(record, Some(1));
+        for codec in 5..8 {
+            let unknown = forged(&batch(Compression::None), 21, &[0, codec]);
+            assert_eq!(check(&unknown, &rules()), Err(Reject::UnsupportedCompression));
         }
     }
 
     #[test]
-    fn times_out_of_bounds_name_their_record() {
-        let late = Rules { now: Millis(998_999), ..rules() };
-        let answer = check_client_batch(&batch(Compression::None), &late);
-        assert!(matches!(answer, Err(Reject::InvalidTimestamp { record: Some(0), .. })));
-        let answer = check_client_batch(&batch(Compression::Lz4), &late);
-        assert!(matches!(answer, Err(Reject::InvalidTimestamp { .. })));
-        let early = Rules { before_max_ms: 500, ..rules() };
-        for codec in EVERY {
-            let answer = check_client_batch(&batch(codec), &early);
-            assert!(matches!(answer, Err(Reject::InvalidTimestamp { record: Some(1), .. })));
-        }
-        let ignored = Rules { log_append_time: true, ..early };
-        check_client_batch(&batch(Compression::None), &ignored).unwrap();
-    }
-
-    #[test]
-    fn a_wrong_max_timestamp_is_corrected() {
-        let wrong = forged(&batch(Compression::None), 35, &5_i64.to_be_bytes());
-        let checked = check_client_batch(&wrong, &rules()).unwrap();
-        assert_eq!(checked.corrected_max_timestamp, Some(Millis(1_000_000)));
-    }
-
-    #[test]
-    fn offset_deltas_count_up() {
-        let mut bytes = BytesMut::from(batch(Compression::None).bytes().as_ref());
-        bytes[HEADER_BYTES + 3] = 2;
-        write_crc(&mut bytes);
-        let batch = BatchView::parse(bytes.freeze()).unwrap();
-        assert_eq!(reason(&batch, &rules()), (Some(0), "offset deltas must count up from 0"));
-    }
-
-    #[test]
-    fn garbage_behind_a_codec_is_corrupt() {
-        let header = batch(Compression::None).bytes().slice(..HEADER_BYTES);
-        let mut bytes = BytesMut::from(header.as_ref());
-        bytes.put_slice(b"not gzip");
-        bytes[8..12].copy_from_slice(&57_i32.to_be_bytes());
-        bytes[21..23].copy_from_slice(&1_i16.to_be_bytes());
-        write_crc(&mut bytes);
-        let batch = BatchView::parse(bytes.freeze()).unwrap();
+    fn a_compacted_topic_names_every_record_without_a_key_in_every_codec() {
         let compacted = Rules { compacted: true, ..rules() };
-        let answer = check_client_batch(&batch, &compacted);
-        assert!(matches!(answer, Err(Reject::Corrupt(Error::Compressed { .. }))));
+        for codec in EVERY {
+            let mut builder = BatchBuilder::new(codec);
+            for key in [Some(&b"k"[..]), None, Some(b""), None] {
+                builder.push(Millis(1_000_000), key, None);
+            }
+            match check(&builder.build().unwrap(), &compacted) {
+                Err(Reject::InvalidRecord { records, .. }) => {
+                    assert_eq!(indexes(&records), [1, 3], "{codec:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn times_out_of_bounds_name_their_records_in_every_codec() {
+        for codec in EVERY {
+            let refused = |rules: &Rules| match check(&batch(codec), rules) {
+                Err(Reject::InvalidTimestamp { records, .. }) => indexes(&records),
+                other => panic!("{codec:?}: {other:?}"),
+            };
+            let late = Rules { now: Millis(998_999), ..rules() };
+            assert_eq!(refused(&late), [0]);
+            let early = Rules { before_max_ms: 500, ..rules() };
+            assert_eq!(refused(&early), [1]);
+            assert_eq!(refused(&Rules { compacted: true, ..late }), [0, 1], "with what else is");
+            let ignored = Rules { log_append_time: true, ..early };
+            assert_eq!(check(&batch(codec), &ignored), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_record_without_a_time_is_in_no_bounds() {
+        let mut builder = BatchBuilder::new(Compression::Lz4);
+        builder.push(Millis(-1), None, Some(b"timeless"));
+        let strict = Rules { before_max_ms: 0, after_max_ms: 0, ..rules() };
+        assert_eq!(check(&builder.build().unwrap(), &strict), Ok(None));
+    }
+
+    #[test]
+    fn a_wrong_max_timestamp_is_corrected_in_every_codec() {
+        for codec in EVERY {
+            let wrong = forged(&batch(codec), 35, &5_i64.to_be_bytes());
+            assert_eq!(check(&wrong, &rules()), Ok(Some(Millis(1_000_000))), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn offset_deltas_count_up_in_every_codec() {
+        for codec in EVERY {
+            let mut body = batch(Compression::None).body().to_vec();
+            body[3] = 2;
+            let body = compress::compress(codec, None, &body.into()).unwrap();
+            let lying = with_body(&batch(codec), &body);
+            let expected = "offset deltas must count up from 0";
+            assert_eq!(reason(&lying, &rules()), expected, "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_within_a_record_are_checked_in_every_codec() {
+        // one record: length, attributes, time, offset, key -1, value -1, headers
+        let records: [(&[u8], &str); 6] = [
+            (&[12, 0, 0, 0, 1, 1, 2], "impossible header count"),
+            (&[12, 0, 0, 0, 1, 40, 0], "a record's fields pass its length"),
+            (&[14, 0, 0, 0, 1, 1, 0, 0], "bytes after a record's headers"),
+            (&[16, 0, 0, 0, 1, 1, 2, 1, 1], "a header without a key"),
+            (&[16, 0, 0, 0, 1, 1, 2, 9, 1], "a header passes its record"),
+            (&[1, 0, 0, 0, 1, 1, 0], "fewer records than the header says"),
+        ];
+        for codec in EVERY {
+            let mut builder = BatchBuilder::new(codec);
+            builder.push(Millis(1_000_000), None, None);
+            let one = builder.build().unwrap();
+            for (record, expected) in records {
+                let body = Bytes::copy_from_slice(record);
+                let body = compress::compress(codec, None, &body).unwrap();
+                assert_eq!(reason(&with_body(&one, &body), &rules()), expected, "{codec:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_longer_than_any_window_is_walked_piece_by_piece() {
+        let value: Vec<u8> = (0..900_000_u32).flat_map(u32::to_le_bytes).collect();
+        let header = Header { key: Bytes::from(vec![b'k'; 300_000]), value: None };
+        for codec in EVERY {
+            let mut builder = BatchBuilder::new(codec);
+            for _ in 0..3 {
+                let headers = std::slice::from_ref(&header);
+                builder.push_with_headers(Millis(1_000_000), None, Some(&value), headers);
+                builder.push(Millis(1_000_000), Some(b"short"), None);
+            }
+            let large = builder.build().unwrap();
+            let rules = Rules { max_bytes: 64 << 20, ..rules() };
+            assert_eq!(check(&large, &rules), Ok(None), "{codec:?}");
+            let cut = with_body(&large, &large.body()[..large.body().len() / 2]);
+            assert!(check(&cut, &rules).is_err(), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn a_check_stops_at_its_budget_and_goes_on() {
+        let mut builder = BatchBuilder::new(Compression::Zstd);
+        for _ in 0..20_000 {
+            builder.push(Millis(1_000_000), None, Some(&[7; 100]));
+        }
+        let large = builder.build().unwrap();
+        let mut check = Check::begin(large.bytes().clone(), rules()).unwrap();
+        let mut stops = 0;
+        let checked = loop {
+            match check.run(100_000).unwrap() {
+                Progress::Done(checked) => break checked,
+                Progress::More(more) => check = more,
+            }
+            stops += 1;
+        };
+        assert_eq!((checked.batch, checked.corrected_max_timestamp), (large, None));
+        assert!((5..40).contains(&stops), "{stops}");
+    }
+
+    #[test]
+    fn a_bomb_is_refused_at_the_limit() {
+        let limits = Limits { max_bytes: 1 << 20 };
+        for codec in EVERY {
+            let mut builder = BatchBuilder::new(codec);
+            builder.push(Millis(1_000_000), None, Some(&[0; 3 << 20]));
+            let bomb = builder.build().unwrap();
+            let rules = Rules { max_bytes: 4 << 20, limits, ..rules() };
+            let answer = check(&bomb, &rules);
+            let bare = codec == Compression::Snappy || codec == Compression::None;
+            assert!(bare || bomb.bytes().len() < 100_000);
+            let expected = "the batch decompresses to too many bytes";
+            assert_eq!(answer, Err(invalid(expected)), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn many_faults_are_listed_up_to_a_limit() {
+        let mut builder = BatchBuilder::new(Compression::Lz4);
+        for _ in 0..10_100 {
+            builder.push(Millis(1_000_000), None, None);
+        }
+        let compacted = Rules { compacted: true, ..rules() };
+        match check(&builder.build().unwrap(), &compacted) {
+            Err(Reject::InvalidRecord { records, .. }) => assert_eq!(records.len(), 10_000),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn garbage_behind_a_codec_is_unreadable() {
+        for codec in EVERY.into_iter().skip(1) {
+            let garbage = with_body(&batch(codec), b"not compressed at all");
+            let answer = check(&garbage, &rules());
+            assert!(matches!(answer, Err(Reject::Unreadable(_))), "{codec:?}: {answer:?}");
+        }
     }
 }

@@ -15,10 +15,12 @@ pub mod hostile;
 mod records;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use batch::{BatchView, HEADER_BYTES, Stamp, TimestampType, Timestamps, place, stamped_header};
 pub use builder::{BatchBuilder, recompress};
-pub use check::{Checked, Reject, Rules, check_client_batch};
+pub use check::{Check, Checked, Progress, Reject, Rules};
 pub use compress::{Compression, Limits};
 pub use error::Error;
 pub use records::{Header, Record, Records};
+pub use walk::RecordFault;

@@ -135,18 +135,11 @@ impl<'a> RawRecord<'a> {
 
     fn check_headers(&self) -> Result<(), Error> {
         let mut rest = self.headers;
-        for _ in 0..self.count()? {
-            header(&mut rest)?;
-        }
-        if rest.is_empty() { Ok(()) } else { Err(Error::Record("bytes after its headers")) }
+        skip_headers(&mut rest, self.header_count).map_err(Error::Record)
     }
 
     fn count(&self) -> Result<usize, Error> {
-        // A header takes two bytes at least: a larger count is a lie, whatever it would allocate.
-        usize::try_from(self.header_count)
-            .ok()
-            .filter(|count| *count <= self.headers.len() / 2)
-            .ok_or(Error::Record("impossible header count"))
+        possible_headers(self.header_count, self.headers.len()).map_err(Error::Record)
     }
 
     fn headers(&self, own: impl Fn(&[u8]) -> Bytes) -> Result<Vec<Header>, Error> {
@@ -174,9 +167,82 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     rest.split_off(..length)
 }
 
+/// Where the fields of a record come from.
+pub(super) trait Input {
+    /// The next byte, if there is one.
+    fn byte(&mut self) -> Option<u8>;
+    /// Passes over bytes, if there are as many.
+    fn skip(&mut self, length: usize) -> Option<()>;
+    /// The most that may still come.
+    fn left(&self) -> usize;
+}
+
+impl Input for &[u8] {
+    fn byte(&mut self) -> Option<u8> {
+        self.split_off_first().copied()
+    }
+
+    fn skip(&mut self, length: usize) -> Option<()> {
+        take(self, length).map(|_| ())
+    }
+
+    fn left(&self) -> usize {
+        self.len()
+    }
+}
+
+/// What is looked at of a record when the record itself is not wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RecordHead {
+    pub(super) timestamp_delta: i64,
+    pub(super) offset_delta: i32,
+    pub(super) has_key: bool,
+}
+
+impl RecordHead {
+    /// Passes over the fields of one record, all that `input` has.
+    pub(super) fn read(input: &mut impl Input) -> Result<Self, &'static str> {
+        let fields = |input: &mut _| {
+            Input::byte(input)?;
+            let head = Self {
+                timestamp_delta: varlong(input)?,
+                offset_delta: varint(input)?,
+                has_key: skip_optional(input)?,
+            };
+            skip_optional(input)?;
+            Some((head, varint(input)?))
+        };
+        let (head, headers) = fields(input).ok_or("a record's fields pass its length")?;
+        skip_headers(input, headers)?;
+        Ok(head)
+    }
+}
+
+/// The length a record begins with; `None` when it is cut short or no length.
+pub(super) fn record_length(input: &mut impl Input) -> Option<usize> {
+    usize::try_from(varint(input)?).ok()
+}
+
+fn skip_headers(input: &mut impl Input, count: i32) -> Result<(), &'static str> {
+    for _ in 0..possible_headers(count, input.left())? {
+        let key = skip_optional(input).ok_or("a header passes its record")?;
+        if !key {
+            return Err("a header without a key");
+        }
+        skip_optional(input).ok_or("a header passes its record")?;
+    }
+    if input.left() == 0 { Ok(()) } else { Err("bytes after a record's headers") }
+}
+
+/// A header takes two bytes at least: a larger count is a lie, whatever it would allocate.
+fn possible_headers(count: i32, bytes: usize) -> Result<usize, &'static str> {
+    let count = usize::try_from(count).ok().filter(|count| *count <= bytes / 2);
+    count.ok_or("impossible header count")
+}
+
 /// A length: outer `None` when cut short or below -1, inner `None` for -1.
-fn length(rest: &mut &[u8]) -> Option<Option<usize>> {
-    match varint(rest)? {
+fn length(input: &mut impl Input) -> Option<Option<usize>> {
+    match varint(input)? {
         -1 => Some(None),
         length => usize::try_from(length).ok().map(Some),
     }
@@ -190,22 +256,35 @@ fn optional<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     }
 }
 
-fn varint(rest: &mut &[u8]) -> Option<i32> {
-    let raw = u32::try_from(unsigned(rest, 5)?).ok()?;
+/// As [`optional`], without the bytes: whether there are any.
+fn skip_optional(input: &mut impl Input) -> Option<bool> {
+    match length(input)? {
+        None => Some(false),
+        Some(length) => input.skip(length).map(|()| true),
+    }
+}
+
+fn varint(input: &mut impl Input) -> Option<i32> {
+    let raw = u32::try_from(unsigned(input, 5)?).ok()?;
     let magnitude = i32::try_from(raw >> 1).ok()?;
     Some(if raw & 1 == 0 { magnitude } else { !magnitude })
 }
 
-fn varlong(rest: &mut &[u8]) -> Option<i64> {
-    let raw = unsigned(rest, 10)?;
+fn varlong(input: &mut impl Input) -> Option<i64> {
+    let raw = unsigned(input, 10)?;
     let magnitude = i64::try_from(raw >> 1).ok()?;
     Some(if raw & 1 == 0 { magnitude } else { !magnitude })
 }
 
-fn unsigned(rest: &mut &[u8], most_bytes: u32) -> Option<u64> {
-    let mut value = 0_u64;
-    for index in 0..most_bytes {
-        let byte = *rest.split_off_first()?;
+fn unsigned(input: &mut impl Input, most_bytes: u32) -> Option<u64> {
+    // Nearly every number of a record takes one byte.
+    let first = input.byte()?;
+    if first & 0x80 == 0 {
+        return Some(u64::from(first));
+    }
+    let mut value = u64::from(first & 0x7f);
+    for index in 1..most_bytes {
+        let byte = input.byte()?;
         let bits = u64::from(byte & 0x7f);
         let shifted = bits << (7 * index);
         if shifted >> (7 * index) != bits {

@@ -52,6 +52,59 @@ fn a_batch_sent_again_is_acknowledged_with_its_first_offset() {
 }
 
 #[test]
+fn a_batch_sent_again_is_told_its_time_as_kafka_does() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "again-created", 1, &[]);
+    create(&mut wire, "again-stamped", 1, &[("message.timestamp.type", "LogAppendTime")]);
+    let id = producer_id(&mut wire);
+    let records = batch_of(id, 0, 0, &["x"]);
+    assert_eq!(put(&mut wire, "again-created", &records).log_append_time_ms, -1);
+    assert_eq!(put(&mut wire, "again-created", &records).log_append_time_ms, 1000);
+    let first = put(&mut wire, "again-stamped", &records);
+    let again = put(&mut wire, "again-stamped", &records);
+    assert!(first.log_append_time_ms > 1000);
+    assert_eq!(again.log_append_time_ms, first.log_append_time_ms);
+}
+
+#[test]
+fn a_refused_sequence_tells_where_the_log_begins() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "refused-sequence", 1, &[]);
+    let id = producer_id(&mut wire);
+    put_good(&mut wire, "refused-sequence", &batch_of(id, 1, 0, &["x"]));
+    for (epoch, sequence, code) in [(1, 7, 45), (0, 1, 47)] {
+        let answer = put(&mut wire, "refused-sequence", &batch_of(id, epoch, sequence, &["x"]));
+        assert_eq!((answer.error_code, answer.log_start_offset, answer.base_offset), (code, 0, -1));
+    }
+}
+
+#[test]
+fn a_producer_id_without_a_sequence_is_invalid() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "no-sequence", 1, &[]);
+    assert_eq!(put(&mut wire, "no-sequence", &batch_of(5, 0, -1, &["x"])).error_code, 87);
+}
+
+#[test]
+fn who_brings_its_old_id_gets_a_new_one_in_epoch_0() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    let old = producer_id(&mut wire);
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(None)
+        .with_producer_id(old.into())
+        .with_producer_epoch(3);
+    for version in 3..=5 {
+        let answer = wire.call(version, &request);
+        assert_eq!((answer.error_code, answer.producer_epoch), (0, 0));
+        assert_ne!(answer.producer_id.0, old, "version {version}");
+    }
+}
+
+#[test]
 fn a_gap_an_old_epoch_and_a_new_epochs_late_start_are_refused() {
     let _turn = together();
     let mut wire = Wire::open();

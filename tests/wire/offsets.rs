@@ -1,7 +1,8 @@
 //! ListOffsets and leader epochs (kafka.md L).
 
 use proto_kafka::messages::{
-    ListOffsetsRequest, OffsetForLeaderEpochRequest,
+    DeleteRecordsRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
+    delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
     list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
     list_offsets_response::ListOffsetsPartitionResponse,
     offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
@@ -10,7 +11,7 @@ use strandline::record::Compression;
 
 use crate::{
     broker::{Wire, together},
-    requests::{batch_with, create, metadata, name, put_good},
+    requests::{batch_with, create, fetch, fetch_partition, metadata, name, put_good},
 };
 
 /// Asks partition 0 of a topic for these timestamps.
@@ -72,7 +73,114 @@ fn every_special_timestamp_means_what_it_says() {
     assert_eq!(told(8, -4), (0, -1));
     assert_eq!(told(9, -5), (-1, -1));
     assert_eq!(told(11, -6), (-1, -1));
-    assert_eq!(ask(&mut wire, 6, "times", -3).error_code, 35);
+    for (version, time) in [(6, -3), (7, -4), (8, -5), (10, -6), (11, -7), (1, -9)] {
+        let refused = ask(&mut wire, version, "times", time);
+        assert_eq!((refused.error_code, refused.offset, refused.timestamp), (35, -1, -1));
+    }
+    let epoch = wire.call(9, &metadata(&["times"])).topics[0].partitions[0].leader_epoch;
+    for (time, known) in [(-1, epoch), (-2, epoch), (-3, epoch), (-4, epoch), (0, epoch), (-5, -1)]
+    {
+        assert_eq!(ask(&mut wire, 9, "times", time).leader_epoch, known, "timestamp {time}");
+    }
+    assert_eq!(ask(&mut wire, 3, "times", -1).leader_epoch, -1, "no room before version 4");
+}
+
+#[test]
+fn an_empty_partition_has_ends_and_no_times() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "no-times", 1, &[]);
+    for (time, offset) in [(-1, 0), (-2, 0), (-3, -1), (-4, 0), (0, -1), (i64::MAX, -1)] {
+        let told = ask(&mut wire, 8, "no-times", time);
+        assert_eq!((told.error_code, told.offset, told.timestamp), (0, offset, -1), "{time}");
+    }
+}
+
+#[test]
+fn times_lead_to_records_in_every_codec_and_under_log_append_time() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "codec-times", 1, &[]);
+    let codecs = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    for (codec, time) in codecs.into_iter().zip((1000..).step_by(1000)) {
+        put_good(&mut wire, "codec-times", &batch_with(codec, time, &["a", "b", "c"]));
+    }
+    for (at, time) in [(0, 1000), (1, 1001), (2, 1002), (3, 1003), (5, 2002), (7, 3001), (11, 4002)]
+    {
+        assert_eq!(ask(&mut wire, 5, "codec-times", time).offset, at, "time {time}");
+    }
+    create(&mut wire, "append-times", 1, &[("message.timestamp.type", "LogAppendTime")]);
+    let mut stamped = Vec::new();
+    for codec in codecs {
+        let records = batch_with(codec, 1, &["a", "b"]);
+        stamped.push(crate::requests::put(&mut wire, "append-times", &records).log_append_time_ms);
+        std::thread::sleep(std::time::Duration::from_millis(3));
+    }
+    for (time, offset) in stamped.iter().zip((0..).step_by(2)) {
+        let told = ask(&mut wire, 7, "append-times", *time);
+        assert_eq!((told.offset, told.timestamp), (offset, *time), "the first of its batch");
+    }
+    assert_eq!(ask(&mut wire, 7, "append-times", -3).offset, 6);
+    assert_eq!(ask(&mut wire, 7, "append-times", 2).offset, 0, "the producer's time is not told");
+}
+
+#[test]
+fn deleted_records_are_in_no_answer() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "deleted-times", 1, &[]);
+    put_good(&mut wire, "deleted-times", &batch_with(Compression::Lz4, 1000, &["a", "b", "c"]));
+    put_good(&mut wire, "deleted-times", &batch_with(Compression::None, 900, &["d"]));
+    assert_eq!(delete_records(&mut wire, "deleted-times", 2), (0, 2));
+    for (time, offset) in [(-2, 2), (-4, 2), (0, 2), (1000, 2), (1002, 2), (1003, -1)] {
+        assert_eq!(ask(&mut wire, 8, "deleted-times", time).offset, offset, "time {time}");
+    }
+    assert_eq!(delete_records(&mut wire, "deleted-times", -1), (0, 4), "the high watermark");
+    for (time, offset) in [(-1, 4), (-2, 4), (0, -1)] {
+        assert_eq!(ask(&mut wire, 8, "deleted-times", time).offset, offset, "time {time}");
+    }
+}
+
+/// Code and low watermark.
+fn delete_records(wire: &mut Wire, topic: &str, before: i64) -> (i16, i64) {
+    let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(before);
+    let topic =
+        DeleteRecordsTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
+    let request = DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(20_000);
+    let answer = wire.call(2, &request);
+    let partition = &answer.topics[0].partitions[0];
+    (partition.error_code, partition.low_watermark)
+}
+
+#[test]
+fn records_are_deleted_below_an_offset_and_only_where_the_policy_lets_them() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    for (topic, policy) in [
+        ("deletes", "delete"),
+        ("deletes-both", "compact,delete"),
+        ("deletes-none", ""),
+        ("deletes-not", "compact"),
+    ] {
+        create(&mut wire, topic, 1, &[("cleanup.policy", policy)]);
+        for _ in 0..4 {
+            put_good(&mut wire, topic, &batch_with(Compression::None, 1000, &["x"]));
+        }
+    }
+    for topic in ["deletes", "deletes-both", "deletes-none"] {
+        assert_eq!(delete_records(&mut wire, topic, 5), (1, -1), "above the high watermark");
+        assert_eq!(delete_records(&mut wire, topic, -2), (1, -1));
+        assert_eq!(delete_records(&mut wire, topic, 3), (0, 3));
+        assert_eq!(delete_records(&mut wire, topic, 1), (0, 3), "never back");
+        let below = wire.call(11, &fetch(topic, vec![fetch_partition(0, 2)]));
+        assert_eq!(below.responses[0].partitions[0].error_code, 1);
+        let rest = wire.call(11, &fetch(topic, vec![fetch_partition(0, 3)]));
+        assert_eq!(rest.responses[0].partitions[0].log_start_offset, 3);
+        assert_eq!(put_good(&mut wire, topic, &batch_with(Compression::None, 1, &["x"])), 4);
+    }
+    assert_eq!(delete_records(&mut wire, "deletes-not", 3), (44, -1));
+    assert_eq!(delete_records(&mut wire, "deletes-not", 99), (44, -1), "the policy first");
+    assert_eq!(delete_records(&mut wire, "nowhere", 0), (3, -1));
 }
 
 #[test]

@@ -18,6 +18,9 @@ use crate::{
     types::Offset,
 };
 
+/// An offset that stands for the high watermark.
+const HIGH_WATERMARK: i64 = -1;
+
 pub(super) async fn handle(
     context: &Context,
     _version: i16,
@@ -47,15 +50,11 @@ async fn delete(
     topic: &TopicName,
     asked: &DeleteRecordsPartition,
 ) -> Result<Offset, Code> {
+    let partition =
+        context.serving.log.find(topic, asked.partition_index).map_err(|error| error.code())?;
     if is_internal(topic) {
         return Err(Code::InvalidTopicException);
     }
-    let before = match asked.offset {
-        -1 => None,
-        offset if offset < 0 => return Err(Code::OffsetOutOfRange),
-        offset => Some(Offset(offset)),
-    };
-    let partition =
-        context.serving.log.find(topic, asked.partition_index).map_err(|error| error.code())?;
+    let before = (asked.offset != HIGH_WATERMARK).then_some(Offset(asked.offset));
     partition.delete_records(before).await.map_err(|error| error.code())
 }

@@ -81,14 +81,14 @@ async fn find(
     topic: &str,
     asked: &ListOffsetsPartition,
 ) -> Result<Option<Found>, Code> {
+    if asked.timestamp < oldest_special(version) {
+        return Err(Code::UnsupportedVersion);
+    }
     let log = &context.serving.log;
     let partition = log.find(topic, asked.partition_index).map_err(|error| error.code())?;
     let current = partition.leader_epoch();
     let known = asked.current_leader_epoch;
     check_epoch((known >= 0).then_some(LeaderEpoch(known)), current)?;
-    if asked.timestamp < oldest_special(version) {
-        return Err(Code::UnsupportedVersion);
-    }
     let bare = |offset, epoch| Some(Found { offset, timestamp: Millis(-1), epoch });
     let record = |found: Option<TimeMatch>| {
         found.map(|found| Found {
@@ -107,7 +107,11 @@ async fn find(
             };
             Ok(bare(latest, Some(current)))
         }
-        EARLIEST | EARLIEST_LOCAL => Ok(bare(partition.log_start(), None)),
+        EARLIEST | EARLIEST_LOCAL => {
+            partition.barrier().await.map_err(|error| error.code())?;
+            let (start, epoch) = partition.earliest();
+            Ok(bare(start, epoch))
+        }
         MAX_TIMESTAMP => {
             let found = partition.offset_of_max_timestamp().await;
             found.map(record).map_err(|error| error.code())

@@ -114,6 +114,10 @@ impl History for Shelf {
         Some((epoch, log_end))
     }
 
+    fn epoch_at(&self, _partition: PartitionId, _offset: Offset) -> Option<LeaderEpoch> {
+        None
+    }
+
     async fn raise_start(&self, _partition: PartitionId, to: Offset) -> Result<(), HistoryError> {
         self.answer(|inner| inner.raised.push(to))
     }

@@ -1,8 +1,8 @@
 //! Fetch on the wire, versions 4 to 18, record bytes never copied.
 //!
 //! 5 log start; 7 sessions; 9 leader epoch; 11 rack and preferred replica; 12 flexible, last
-//! fetched epoch, diverging epoch; 13 topic ids; 15 replica state as a tag; 16 node endpoints;
-//! 17 and 18 tags of replicas alone.
+//! fetched epoch, diverging epoch; 13 topic ids; 15 replica state as a tag; 16 current leader and
+//! node endpoints; 17 and 18 tags of replicas alone.
 
 use bytes::Bytes;
 
@@ -21,6 +21,8 @@ use crate::{
 /// First version with topic ids.
 pub(super) const TOPIC_IDS: i16 = 13;
 const FLEXIBLE: i16 = 12;
+/// First version that is told who leads instead (KIP-951).
+const LEADERS: i16 = 16;
 
 /// A request.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -193,7 +195,7 @@ pub(super) fn encode(
         encoder.no_tags();
     }
     let mut tags = Vec::new();
-    if version >= 16 && !endpoints.is_empty() {
+    if version >= LEADERS && !endpoints.is_empty() {
         tags.push((0, leader::endpoints_tag(endpoints)));
     }
     encoder.tags(tags);
@@ -208,8 +210,9 @@ fn encode_partition(encoder: &mut Encoder, head: Head, index: i32, answered: Ans
     if head.version >= 5 {
         encoder.i64(answered.log_start);
     }
-    // No transactions, so none is aborted; read_uncommitted is told null, not none.
-    if head.read_committed {
+    // No transactions, so none is aborted; who does not ask is told null, not none, and so is who
+    // asks for what cannot be read.
+    if head.read_committed && answered.error == 0 {
         encoder.array(0);
     } else {
         encoder.null_array();
@@ -221,6 +224,8 @@ fn encode_partition(encoder: &mut Encoder, head: Head, index: i32, answered: Ans
     let mut tags = Vec::new();
     if head.version >= 12 {
         tags.extend(answered.diverging.map(|(epoch, end)| (0, diverging_tag(epoch, end))));
+    }
+    if head.version >= LEADERS {
         tags.extend(answered.leader.map(|leader| (1, leader.tag())));
     }
     encoder.tags(tags);
@@ -342,10 +347,10 @@ mod tests {
             assert_eq!(good.aborted_transactions, None);
             assert_eq!((bad.error_code, bad.high_watermark), (6, -1));
             assert_eq!(bad.records.as_deref(), Some(&b""[..]), "never null");
-            if version >= 12 {
-                assert_eq!(bad.current_leader.leader_id.0, 2);
-                assert_eq!(bad.diverging_epoch.end_offset, 5);
-            }
+            let leader = if version >= 16 { 2 } else { -1 };
+            assert_eq!(bad.current_leader.leader_id.0, leader, "version {version}");
+            let diverging = if version >= 12 { 5 } else { -1 };
+            assert_eq!(bad.diverging_epoch.end_offset, diverging, "version {version}");
         }
     }
 }

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
@@ -39,9 +38,6 @@ use crate::{
 
 /// Most record bytes of one reply (`fetch.max.bytes` of a broker).
 const MAX_BYTES: usize = 55 * 1024 * 1024;
-/// Where a batch's attributes end, and the codec that versions before 10 do not know.
-const ATTRIBUTES_AT: usize = 22;
-const ZSTD: u8 = 4;
 
 /// The fetch sessions of a broker.
 #[derive(Debug, Default)]
@@ -85,7 +81,7 @@ pub(super) fn run(call: Call) -> Later {
         let told = serving.fetch_sessions.with(|s| s.finish(&plan, &mut answered, now, fresh));
         match told {
             Ok(id) => head.session_id = id,
-            Err(code) => return Ok(refused(head, code)),
+            Err((code, session_id)) => return Ok(refused(Head { session_id, ..head }, code)),
         }
         let leaders = answered.iter().filter_map(|(_, answer)| answer.leader);
         let endpoints = leader::endpoints(&context, leaders);
@@ -145,7 +141,9 @@ fn due(context: &Context, request: &Request, partitions: &[(Key, Asked)]) -> boo
     if request.max_wait_ms <= 0 || partitions.is_empty() {
         return true;
     }
-    let wanted = u64::try_from(request.min_bytes).unwrap_or(0);
+    // Who wants more than fits an answer gets what fits.
+    let wanted = request.min_bytes.min(request.max_bytes);
+    let wanted = u64::try_from(wanted).unwrap_or(0).min(u64::try_from(MAX_BYTES).unwrap_or(0));
     let mut have = 0_u64;
     for (key, asked) in partitions {
         let Ok(partition) = find(context, key) else { return true };
@@ -214,18 +212,15 @@ async fn read(
     let mut answered = Vec::with_capacity(partitions.len());
     for (key, asked) in partitions {
         let mut answer = one(context, key, asked, left, first).await;
-        if version < 10 && answer.batches.iter().any(is_zstd) {
-            answer = Answered::error(Code::UnsupportedCompressionType.code(), None);
+        if version <= 5 && answer.error == Code::KafkaStorageError.code() {
+            // Clients this old do not know it; this code makes them try again, as it should.
+            answer.error = Code::NotLeaderOrFollower.code();
         }
         first &= answer.batches.is_empty();
         left = left.saturating_sub(answer.bytes());
         answered.push((key.clone(), answer));
     }
     answered
-}
-
-fn is_zstd(batch: &Bytes) -> bool {
-    batch.get(ATTRIBUTES_AT).is_some_and(|attributes| attributes & 0x07 == ZSTD)
 }
 
 async fn one(context: &Context, key: &Key, asked: &Asked, left: usize, first: bool) -> Answered {
@@ -298,13 +293,5 @@ mod tests {
         assert_eq!(check(Some(LeaderEpoch(5))), Ok(()));
         assert_eq!(check(Some(LeaderEpoch(4))), Err(74));
         assert_eq!(check(Some(LeaderEpoch(6))), Err(75));
-    }
-
-    #[test]
-    fn zstd_is_told_by_the_attributes() {
-        let mut batch = vec![0; 61];
-        assert!(!is_zstd(&Bytes::from(batch.clone())));
-        batch[22] = 0b1_0100;
-        assert!(is_zstd(&Bytes::from(batch)));
     }
 }

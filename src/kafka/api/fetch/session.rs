@@ -94,6 +94,7 @@ impl Sessions {
             self.remove(id);
             let opens = epoch == OPEN && are_short;
             let part = if opens { Part::Opening } else { Part::Sessionless };
+            let partitions = each_once(partitions);
             return Ok(Plan { part, partitions, by_id });
         }
         let session = self.sessions.get_mut(&id).ok_or(Code::FetchSessionIdNotFound)?;
@@ -125,21 +126,22 @@ impl Sessions {
     /// Leaves out what the client knows; the session id of the reply. `fresh` makes ids.
     ///
     /// # Errors
-    /// The code for the whole reply.
+    /// The code and the session id for the whole reply.
     pub(super) fn finish(
         &mut self,
         plan: &Plan,
         answered: &mut Vec<(Key, Answered)>,
         now: Duration,
         fresh: impl FnMut() -> i32,
-    ) -> Result<i32, Code> {
+    ) -> Result<i32, (Code, i32)> {
         match plan.part {
             Part::Sessionless => Ok(0),
             Part::Opening => Ok(self.open(plan, answered, now, fresh)),
             Part::Incremental { id, epoch } => {
-                let session = self.sessions.get_mut(&id).ok_or(Code::FetchSessionIdNotFound)?;
+                let session = self.sessions.get_mut(&id);
+                let session = session.ok_or((Code::FetchSessionIdNotFound, 0))?;
                 if session.epoch != epoch {
-                    return Err(Code::InvalidFetchSessionEpoch);
+                    return Err((Code::InvalidFetchSessionEpoch, id));
                 }
                 answered.retain(|(key, answer)| session.tell(key, answer));
                 Ok(id)
@@ -258,6 +260,16 @@ impl Session {
         }
         news
     }
+}
+
+/// Of a partition asked for twice the last word counts, in the place of the first.
+fn each_once(partitions: Vec<(Key, Asked)>) -> Vec<(Key, Asked)> {
+    let mut last: HashMap<Key, Asked> = partitions.iter().cloned().collect();
+    if last.len() == partitions.len() {
+        return partitions;
+    }
+    let once = |(key, _)| last.remove(&key).map(|asked| (key, asked));
+    partitions.into_iter().filter_map(once).collect()
 }
 
 fn next_epoch(epoch: i32) -> i32 {

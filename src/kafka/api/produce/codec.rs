@@ -15,6 +15,7 @@ use crate::{
         decode::{Decoder, Encoder},
         error::BadRequest,
     },
+    record::RecordFault,
     types::TopicId,
 };
 
@@ -94,8 +95,8 @@ pub(super) struct Answered {
     pub(super) base_offset: i64,
     pub(super) log_append_time_ms: i64,
     pub(super) log_start: i64,
-    /// Index of the record at fault and what is wrong with it.
-    pub(super) record_error: Option<(i32, String)>,
+    /// The records at fault.
+    pub(super) record_errors: Vec<RecordFault>,
     pub(super) message: Option<String>,
     pub(super) leader: Option<Leader>,
 }
@@ -133,10 +134,10 @@ fn encode_partition(encoder: &mut Encoder, version: i16, partition: &Answered) {
         encoder.i64(partition.log_start);
     }
     if version >= 8 {
-        encoder.array(usize::from(partition.record_error.is_some()));
-        if let Some((index, message)) = &partition.record_error {
-            encoder.i32(*index);
-            encoder.string(message);
+        encoder.array(partition.record_errors.len());
+        for fault in &partition.record_errors {
+            encoder.i32(fault.record);
+            encoder.string(fault.reason);
             encoder.no_tags();
         }
         encoder.nullable_string(partition.message.as_deref());
@@ -202,7 +203,7 @@ mod tests {
                 base_offset: -1,
                 log_append_time_ms: -1,
                 log_start: -1,
-                record_error: Some((3, "bad".to_owned())),
+                record_errors: [3, 4].map(|record| RecordFault { record, reason: "bad" }).to_vec(),
                 message: Some("moved".to_owned()),
                 leader: Some(Leader { id: BrokerId(2), epoch: LeaderEpoch(4) }),
             };
@@ -215,7 +216,8 @@ mod tests {
             let leader = if version >= 10 { (2, 4) } else { (-1, -1) };
             let current = &partition.current_leader;
             assert_eq!((current.leader_id.0, current.leader_epoch), leader);
-            assert_eq!(partition.record_errors.len(), usize::from(version >= 8));
+            let faults: Vec<_> = partition.record_errors.iter().map(|e| e.batch_index).collect();
+            assert_eq!(faults, if version >= 8 { vec![3, 4] } else { Vec::new() });
         }
     }
 }

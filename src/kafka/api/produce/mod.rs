@@ -6,6 +6,7 @@
 
 mod codec;
 mod hostile;
+mod shape;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,22 +28,17 @@ use crate::{
         error::{BadRequest, Code, Coded, NO_TRANSACTIONS, NO_TRANSACTIONS_TEXT},
     },
     log::{AppendError, NotHere, Origin, Partition, Pending},
-    record::Reject,
+    record::{RecordFault, Reject},
+    types::Offset,
 };
-
-/// Bytes of a batch before its length counts, and where its magic is.
-const LENGTH_AT: usize = 8;
-const LENGTH_END: usize = 12;
-const MAGIC_AT: usize = 16;
-const ATTRIBUTES_AT: usize = 22;
-const ZSTD: u8 = 4;
 
 /// Why a partition's records were not appended.
 #[derive(Debug, PartialEq, Eq)]
 struct Refused {
     code: Code,
     message: String,
-    record: Option<i32>,
+    records: Vec<RecordFault>,
+    log_start: Option<Offset>,
     leader: Option<Leader>,
 }
 
@@ -106,13 +102,12 @@ async fn append(context: &Context, version: i16, request: Request) -> Topics<Beg
     topics
 }
 
-/// Why the whole request is refused.
+/// Why the whole request is refused: before anything of it is looked up, as in Kafka.
 fn refusal(request: &Request) -> Option<(Code, &'static str)> {
-    if request.transactional {
-        return Some((NO_TRANSACTIONS, NO_TRANSACTIONS_TEXT));
-    }
-    let known = (-1..=1).contains(&request.acks);
-    (!known).then_some((Code::InvalidRequiredAcks, "acks must be 0, 1 or -1 (all)"))
+    let mut records = request.topics.iter().flat_map(|(_, partitions)| partitions);
+    let transactional =
+        request.transactional || records.any(|(_, records)| shape::is_transactional(records));
+    transactional.then_some((NO_TRANSACTIONS, NO_TRANSACTIONS_TEXT))
 }
 
 async fn one(
@@ -129,15 +124,24 @@ async fn one(
         Err(refused) => return (None, Err(refused)),
     };
     let pending = async {
-        check_shape(version, &records)?;
+        let batch = shape::one_batch(version, records)?;
+        if !(-1..=1).contains(&acks) {
+            let text = "acks must be 0, 1 or -1 (all)";
+            return Err(Refused::new(Code::InvalidRequiredAcks, text));
+        }
+        if partition.is_internal() {
+            let text = "clients may not write to an internal topic";
+            return Err(Refused::new(Code::InvalidTopicException, text));
+        }
         let wanted = partition.config().min_insync_replicas;
         if acks == -1 && wanted > context.serving.copies {
             let copies = context.serving.copies;
             let text = format!("min.insync.replicas is {wanted}, copies there can be: {copies}");
-            return Err(Refused::new(Code::NotEnoughReplicas, text));
+            let refused = Refused::new(Code::NotEnoughReplicas, text);
+            return Err(Refused { log_start: Some(partition.log_start()), ..refused });
         }
-        let appended = partition.append(records, Origin::Client).await;
-        appended.map_err(|error| Refused::append(context, &partition, &error))
+        let appended = partition.append(batch, Origin::Client).await;
+        appended.map_err(|error| Refused::append(context, &partition, error))
     };
     let pending = pending.await;
     (Some(partition), pending)
@@ -147,7 +151,8 @@ fn find(context: &Context, topic: &TopicKey, index: i32) -> Result<Arc<Partition
     let refused = |error: NotHere, code| Refused {
         code,
         message: error.to_string(),
-        record: None,
+        records: Vec::new(),
+        log_start: None,
         leader: Leader::elsewhere(&error),
     };
     let found = match topic {
@@ -160,50 +165,35 @@ fn find(context: &Context, topic: &TopicKey, index: i32) -> Result<Arc<Partition
     })
 }
 
-/// Exactly one batch, of format 2, in a codec this version knows (kafka.md P2).
-fn check_shape(version: i16, records: &[u8]) -> Result<(), Refused> {
-    let invalid = |text: &str| Err(Refused::new(Code::InvalidRecord, text));
-    let length = records
-        .get(LENGTH_AT..LENGTH_END)
-        .and_then(|bytes| Some(i32::from_be_bytes(bytes.try_into().ok()?)))
-        .and_then(|length| usize::try_from(length).ok()?.checked_add(LENGTH_END));
-    let (Some(length), Some(magic)) = (length, records.get(MAGIC_AT)) else {
-        return invalid("a partition's records must hold a record batch");
-    };
-    if *magic != 2 {
-        return invalid("record batches must be of format 2");
-    }
-    if length > records.len() {
-        return invalid("a partition's records must hold a whole record batch");
-    }
-    if length < records.len() {
-        return invalid("a partition's records must hold exactly one record batch");
-    }
-    let zstd = records.get(ATTRIBUTES_AT).is_some_and(|attributes| attributes & 0x07 == ZSTD);
-    if zstd && version < 7 {
-        let text = "zstd needs Produce version 7";
-        return Err(Refused::new(Code::UnsupportedCompressionType, text));
-    }
-    Ok(())
-}
-
 impl Refused {
     fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), record: None, leader: None }
+        Self { code, message: message.into(), records: Vec::new(), log_start: None, leader: None }
     }
 
-    fn append(context: &Context, partition: &Partition, error: &AppendError) -> Self {
-        let record = match error {
-            AppendError::Reject(
-                Reject::InvalidRecord { record, .. } | Reject::InvalidTimestamp { record, .. },
-            ) => *record,
-            _ => None,
-        };
+    fn append(context: &Context, partition: &Partition, error: AppendError) -> Self {
+        let (code, message) = (error.code(), error.to_string());
         let leader = match error {
             AppendError::NotLeader => Leader::of(context, partition.id()),
             _ => None,
         };
-        Self { code: error.code(), message: error.to_string(), record, leader }
+        // Where the log begins is told beside some errors and not beside others, as in Kafka.
+        let tells_start = matches!(
+            error,
+            AppendError::Sequence(_)
+                | AppendError::Reject(
+                    Reject::InvalidRecord { .. }
+                        | Reject::InvalidTimestamp { .. }
+                        | Reject::Unreadable(_)
+                )
+        );
+        let log_start = tells_start.then(|| partition.log_start());
+        let records = match error {
+            AppendError::Reject(
+                Reject::InvalidRecord { records, .. } | Reject::InvalidTimestamp { records, .. },
+            ) => records,
+            _ => Vec::new(),
+        };
+        Self { code, message, records, log_start, leader }
     }
 
     fn answered(self, index: i32) -> Answered {
@@ -212,8 +202,8 @@ impl Refused {
             error: self.code.code(),
             base_offset: -1,
             log_append_time_ms: -1,
-            log_start: -1,
-            record_error: self.record.map(|record| (record, self.message.clone())),
+            log_start: self.log_start.map_or(-1, |start| start.0),
+            record_errors: self.records,
             message: Some(self.message),
             leader: self.leader,
         }
@@ -236,7 +226,7 @@ async fn finish(context: Context, version: i16, timeout: Duration, begun: Topics
                         committed = pending.committed() => committed,
                         () = &mut late => Err(AppendError::Unknown),
                     };
-                    committed.map_err(|error| Refused::append(&context, &partition, &error))
+                    committed.map_err(|error| Refused::append(&context, &partition, error))
                 }
                 (Err(refused), _) => Err(refused),
                 (Ok(_), None) => Err(Refused::new(Code::UnknownServerError, "no partition")),
@@ -263,39 +253,23 @@ async fn finish(context: Context, version: i16, timeout: Duration, begun: Topics
 mod tests {
     use super::*;
 
-    fn batch(length: i32, magic: u8, attributes: u8) -> Vec<u8> {
+    #[test]
+    fn transactions_are_refused_whole() {
         let mut batch = vec![0; 61];
-        batch[8..12].copy_from_slice(&length.to_be_bytes());
-        batch[16] = magic;
-        batch[22] = attributes;
-        batch
-    }
-
-    #[test]
-    fn a_partition_takes_exactly_one_batch_of_format_2() {
-        assert_eq!(check_shape(13, &batch(49, 2, 0)), Ok(()));
-        let cases = [Vec::new(), vec![0; 16], batch(48, 2, 0), batch(50, 2, 0), batch(49, 1, 0)];
-        for bytes in cases.into_iter().chain([batch(-1, 2, 0), batch(i32::MAX, 2, 0)]) {
-            let refused = check_shape(13, &bytes).unwrap_err();
-            assert_eq!(refused.code, Code::InvalidRecord);
-        }
-    }
-
-    #[test]
-    fn zstd_needs_version_7() {
-        let refused = check_shape(6, &batch(49, 2, 4)).unwrap_err();
-        assert_eq!(refused.code, Code::UnsupportedCompressionType);
-        assert_eq!(check_shape(7, &batch(49, 2, 4)), Ok(()));
-    }
-
-    #[test]
-    fn transactions_and_unknown_acks_are_refused_whole() {
-        let mut request =
-            Request { transactional: false, acks: 2, timeout_ms: 0, topics: Vec::new() };
-        assert_eq!(refusal(&request).map(|(code, _)| code.code()), Some(21));
-        request.acks = 1;
-        assert_eq!(refusal(&request), None);
-        request.transactional = true;
-        assert_eq!(refusal(&request).map(|(code, _)| code.code()), Some(53));
+        batch[16] = 2;
+        let topic = TopicKey::Name("t".to_owned());
+        let request = |transactional, batch: &[u8]| Request {
+            transactional,
+            acks: 1,
+            timeout_ms: 0,
+            topics: vec![(topic.clone(), vec![(0, Bytes::copy_from_slice(batch))])],
+        };
+        let code = |request: &Request| refusal(request).map(|(code, _)| code.code());
+        assert_eq!(code(&request(false, &batch)), None);
+        assert_eq!(code(&request(true, &batch)), Some(53));
+        batch[22] = 0x10;
+        assert_eq!(code(&request(false, &batch)), Some(53));
+        batch[16] = 1;
+        assert_eq!(code(&request(false, &batch)), None, "no such attribute there");
     }
 }

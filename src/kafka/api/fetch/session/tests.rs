@@ -116,6 +116,16 @@ fn a_full_request_closes_the_session_it_names() {
 }
 
 #[test]
+fn of_a_partition_asked_for_twice_the_last_word_counts() {
+    for epoch in [0, -1] {
+        let mut twice = request(0, epoch, &[3, 1], &[]);
+        twice.partitions.push((key(3), asked(7)));
+        let plan = Sessions::default().begin(12, &mut twice, NOW).unwrap();
+        assert_eq!(plan.partitions, [(key(3), asked(7)), (key(1), asked(0))]);
+    }
+}
+
+#[test]
 fn the_epoch_wraps_to_1() {
     assert_eq!((next_epoch(1), next_epoch(i32::MAX)), (2, 1));
 }
@@ -127,7 +137,7 @@ fn a_reply_that_was_overtaken_is_an_error() {
     let plan = sessions.begin(12, &mut request(9, 1, &[], &[]), NOW).unwrap();
     sessions.begin(12, &mut request(9, 2, &[], &[]), NOW).unwrap();
     let refused = sessions.finish(&plan, &mut Vec::new(), NOW, || 0);
-    assert_eq!(refused, Err(Code::InvalidFetchSessionEpoch));
+    assert_eq!(refused, Err((Code::InvalidFetchSessionEpoch, 9)), "the session goes on");
 }
 
 #[test]
