@@ -1,4 +1,5 @@
-//! kill -9 at any moment under load: every acknowledged record is there, once, at its offset.
+//! kill -9 at any moment under load: every acknowledged record is there, once, at its offset, also
+//! when its producer sent it again because no answer came.
 
 // A test that cannot go on says so by panicking.
 #![allow(
@@ -20,7 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strandline::{client::Connection, types::Offset};
+use strandline::{
+    client::{Connection, Error},
+    types::Offset,
+};
 use support::{
     process::{Broker, Setup},
     s3_double::{Fault, S3Double},
@@ -33,6 +37,7 @@ const PARTITIONS: i32 = 4;
 struct History {
     acknowledged: Mutex<BTreeMap<String, (i32, Offset)>>,
     sent: Mutex<u64>,
+    repeated: Mutex<u64>,
 }
 
 /// Sends batches of unique values, each once, whatever becomes of it.
@@ -65,6 +70,40 @@ async fn produce(address: String, producer: i32, history: Arc<History>, stop: Ar
     }
 }
 
+/// Sends one value after the other as an idempotent producer: each again and again until it is
+/// acknowledged, on whatever connection there is.
+async fn insist(address: String, producer: i32, history: Arc<History>, stop: Arc<AtomicBool>) {
+    let partition = producer % PARTITIONS;
+    let mut connection: Option<Connection> = None;
+    let (mut sequence, mut last) = (0, Offset(-1));
+    while !stop.load(Ordering::Relaxed) {
+        let Some(open) = connection.as_mut() else {
+            connection = Connection::open(&address, "load").await.ok();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
+        let value = format!("insisting/{producer}/{sequence}");
+        let batch = topics::idempotent_batch(i64::from(producer), sequence, &value);
+        match open.produce("load", partition, batch).await {
+            Ok(ack) => {
+                assert!(ack.base_offset > last, "{value} at {} after {last}", ack.base_offset);
+                last = ack.base_offset;
+                let mut acknowledged = history.acknowledged.lock().unwrap();
+                acknowledged.insert(value, (partition, ack.base_offset));
+                *history.sent.lock().unwrap() += 1;
+                sequence += 1;
+            }
+            Err(Error::Refused(code)) if code == 45 || code == 47 => {
+                panic!("{value} was refused with {code}: its producer is not known as it was")
+            }
+            Err(_) => {
+                *history.repeated.lock().unwrap() += 1;
+                connection = None;
+            }
+        }
+    }
+}
+
 /// Kills `kills` times under load, calling `trouble` before each; then compares.
 async fn kill_under_load(setup: Setup, kills: u64, trouble: impl Fn()) {
     // Small segments, so that kills meet rolls, uploads and trims as well.
@@ -77,6 +116,9 @@ async fn kill_under_load(setup: Setup, kills: u64, trouble: impl Fn()) {
         .map(|producer| {
             tokio::spawn(produce(broker.kafka(), producer, history.clone(), stop.clone()))
         })
+        .chain((0..PARTITIONS).map(|producer| {
+            tokio::spawn(insist(broker.kafka(), producer, history.clone(), stop.clone()))
+        }))
         .collect();
     let mut longest = Duration::ZERO;
     for kill in 0..kills {
@@ -109,14 +151,16 @@ async fn compare(broker: &Broker, history: &History, kills: u64, longest: Durati
     let doubled = found.values().filter(|places| places.len() > 1).count();
     let sent = *history.sent.lock().unwrap();
     println!(
-        "kills {kills}, sent {sent}, acked {}, found {}, lost {}, doubled {doubled}, \
-         longest restart {longest:?}",
+        "kills {kills}, sent {sent}, repeated {}, acked {}, found {}, lost {}, \
+         doubled {doubled}, longest restart {longest:?}",
+        history.repeated.lock().unwrap(),
         acknowledged.len(),
         found.len(),
         lost.len()
     );
     assert!(acknowledged.len() > 100, "hardly anything was acknowledged\n{}", broker.log());
     assert!(lost.is_empty() && doubled == 0, "{:?}", lost.first());
+    assert!(*history.repeated.lock().unwrap() > 0, "nothing had to be sent again");
 }
 
 /// How many kills: a few in CI, more when asked.

@@ -139,6 +139,76 @@ fn a_fetch_of_nothing_is_answered_when_its_time_is_up() {
 }
 
 #[test]
+fn bytes_of_several_partitions_add_up_to_what_a_fetch_waits_for() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "sums", 3, &[]);
+    let one = batch(&["x"]);
+    for partition in [0, 2] {
+        wire.call(9, &crate::requests::produce("sums", partition, -1, &one));
+    }
+    let both = i32::try_from(one.len() * 2).unwrap();
+    let partitions: Vec<_> = (0..3).map(|index| fetch_partition(index, 0)).collect();
+    let request = fetch("sums", partitions).with_max_wait_ms(15_000).with_min_bytes(both);
+    let began = Instant::now();
+    let response = wire.call(11, &request);
+    assert!(began.elapsed() < Duration::from_secs(10), "enough was there from the beginning");
+    let counts = response.responses[0].partitions.iter().map(|part| offsets(part).len());
+    assert!(counts.eq([1, 0, 1]));
+    let writer = thread::spawn(|| {
+        thread::sleep(Duration::from_millis(200));
+        let request = crate::requests::produce("sums", 1, -1, &batch(&["y"]));
+        Wire::open().call(9, &request);
+    });
+    let response = wire.call(11, &request.with_min_bytes(both + 1));
+    assert_eq!(offsets(&response.responses[0].partitions[1]), [0], "the third made it enough");
+    writer.join().unwrap();
+}
+
+#[test]
+fn who_wants_more_than_fits_an_answer_gets_what_fits() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "fits", 1, &[]);
+    put_good(&mut wire, "fits", &batch(&[&"x".repeat(2000)]));
+    let request = fetch("fits", vec![fetch_partition(0, 0)])
+        .with_max_wait_ms(15_000)
+        .with_min_bytes(1_000_000)
+        .with_max_bytes(1000);
+    let began = Instant::now();
+    assert_eq!(offsets(only(&wire.call(11, &request))), [0]);
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_partition_asked_for_twice_is_answered_once_as_it_was_asked_last() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "asked-twice", 1, &[]);
+    put_good(&mut wire, "asked-twice", &batch(&["x"]));
+    put_good(&mut wire, "asked-twice", &batch(&["y"]));
+    let request = fetch("asked-twice", vec![fetch_partition(0, 0), fetch_partition(0, 1)]);
+    let response = wire.call(11, &request);
+    assert_eq!(response.responses[0].partitions.len(), 1);
+    assert_eq!(offsets(only(&response)), [1]);
+}
+
+#[test]
+fn aborted_transactions_are_a_list_for_read_committed_and_null_otherwise() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "isolation", 1, &[]);
+    put_good(&mut wire, "isolation", &batch(&["x"]));
+    let mut aborted = |isolation: i8, offset| {
+        let request = fetch("isolation", vec![fetch_partition(0, offset)]);
+        let response = wire.call(11, &request.with_isolation_level(isolation));
+        only(&response).aborted_transactions.as_ref().map(Vec::len)
+    };
+    assert_eq!((aborted(1, 0), aborted(1, 1)), (Some(0), Some(0)));
+    assert_eq!((aborted(0, 0), aborted(1, 7)), (None, None));
+}
+
+#[test]
 fn a_waiting_fetch_learns_that_its_topic_is_gone() {
     let _turn = together();
     let mut wire = Wire::open();

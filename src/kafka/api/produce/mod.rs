@@ -124,7 +124,7 @@ async fn one(
         Err(refused) => return (None, Err(refused)),
     };
     let pending = async {
-        let batch = shape::one_batch(version, records)?;
+        let batch = shape::one_batch(version, &records)?;
         if !(-1..=1).contains(&acks) {
             let text = "acks must be 0, 1 or -1 (all)";
             return Err(Refused::new(Code::InvalidRequiredAcks, text));

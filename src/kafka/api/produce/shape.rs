@@ -27,9 +27,9 @@ pub(super) fn is_transactional(records: &[u8]) -> bool {
 
 /// The one batch there must be, of format 2, in a codec this version knows. The beginning of
 /// another one after it is dropped.
-pub(super) fn one_batch(version: i16, records: Bytes) -> Result<Bytes, Refused> {
+pub(super) fn one_batch(version: i16, records: &Bytes) -> Result<Bytes, Refused> {
     let invalid = |text: &str| Err(Refused::new(Code::InvalidRecord, text));
-    let Some(length) = first_batch(&records)? else {
+    let Some(length) = first_batch(records)? else {
         return invalid("a partition's records must hold a whole record batch");
     };
     if records.get(MAGIC_AT) != Some(&2) {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     fn code(version: i16, records: Vec<u8>) -> i16 {
-        one_batch(version, records.into()).map_or_else(|refused| refused.code.code(), |_| 0)
+        one_batch(version, &records.into()).map_or_else(|refused| refused.code.code(), |_| 0)
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
     fn the_beginning_of_another_batch_is_dropped() {
         for extra in [&[0; 11][..], &batch(49, 2, 0)[..60]] {
             let records = [&batch(49, 2, 0)[..], extra].concat();
-            assert_eq!(one_batch(13, records.into()).unwrap(), batch(49, 2, 0));
+            assert_eq!(one_batch(13, &records.into()).unwrap(), batch(49, 2, 0));
         }
     }
 
