@@ -14,7 +14,7 @@ use super::{
     AppendError, Partition,
     history::HistoryError,
     partition::Ledger,
-    producer::{Claim, Producers, Verdict},
+    producer::{self, Claim, Producers, Verdict},
 };
 use crate::{
     cluster::configs::{self, TopicConfig},
@@ -75,7 +75,7 @@ struct Prepared {
     header: [u8; HEADER_BYTES],
     max_timestamp: Millis,
     log_append_time: Option<Millis>,
-    now: Millis,
+    at: producer::Moment,
 }
 
 impl Pending {
@@ -164,7 +164,7 @@ impl Partition {
             max_timestamp: log_append_time.or(corrected).unwrap_or(batch.max_timestamp()),
             batch,
             log_append_time,
-            now,
+            at: producer::Moment { time: now, expiration_ms: config.producer_expiration_ms },
         })
     }
 
@@ -211,7 +211,7 @@ impl Partition {
         let commit = commit.map_err(|error| refused(error, prepared.batch.bytes().len()))?;
         state.log_end = end_offset;
         if let (Some(claim), Some(producers)) = (&claim, &mut state.producers) {
-            producers.record(claim, base_offset, end_offset, prepared.now);
+            producers.record(claim, base_offset..end_offset, prepared.at);
         }
         drop(state);
         metrics.appended_batches.inc();

@@ -38,7 +38,7 @@ pub use fetch::Read;
 pub use metrics::Metrics;
 pub use offsets::TimeMatch;
 pub use partition::Partition;
-pub use producer::{Claim, Producers, SequenceError, Verdict};
+pub use producer::{Claim, Moment, Producers, SequenceError, Verdict};
 
 use crate::{
     cluster::{Cluster, State},

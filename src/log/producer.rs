@@ -6,7 +6,10 @@
 //! Invariants: the state after a batch follows from the state before and the batch alone, append
 //! times in the log included and no clock (I11); at most `MAX_PRODUCERS` producers of five batches.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
+};
 
 use crate::{
     object::{ProducerBatch, ProducerSnapshot},
@@ -16,8 +19,6 @@ use crate::{
 
 /// Batches of one producer by which a retry is recognised: clients have up to five in flight.
 const BATCHES_KEPT: usize = 5;
-/// `producer.id.expiration.ms`, counted between append times of idempotent batches of the log.
-const EXPIRES_AFTER_MS: i64 = 86_400_000;
 /// Producers kept of one partition; beyond, the one silent for longest goes. Bounds footers.
 const MAX_PRODUCERS: usize = 10_000;
 
@@ -53,6 +54,15 @@ pub struct Claim {
     pub first_sequence: i32,
     /// Sequence of the last.
     pub last_sequence: i32,
+}
+
+/// The circumstances of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When, as the log keeps it.
+    pub time: Millis,
+    /// `producer.id.expiration.ms`, counted between append times of idempotent batches of the log.
+    pub expiration_ms: i64,
 }
 
 /// What a batch in order is.
@@ -121,7 +131,8 @@ impl Producers {
 
     /// Takes in a batch of the log: the one right after all recorded before. No check, the log is
     /// the truth.
-    pub fn record(&mut self, claim: &Claim, base: Offset, end: Offset, append_ms: Millis) {
+    pub fn record(&mut self, claim: &Claim, offsets: Range<Offset>, at: Moment) {
+        let append_ms = at.time;
         let known = self.by_id.entry(claim.producer_id).or_insert_with(|| Producer {
             epoch: claim.epoch,
             last_append: append_ms,
@@ -138,27 +149,27 @@ impl Producers {
         known.batches.push_back(ProducerBatch {
             first_sequence: claim.first_sequence,
             last_sequence: claim.last_sequence,
-            base_offset: base,
-            end_offset: end,
+            base_offset: offsets.start,
+            end_offset: offsets.end,
             append_ms,
         });
         // The writer's clock may have gone back.
         known.last_append = known.last_append.max(append_ms);
         self.by_silence.insert((known.last_append, claim.producer_id));
-        self.expire();
+        self.expire(at.expiration_ms);
     }
 
     /// Takes in a whole batch of the log, if it is an idempotent one.
-    pub fn record_batch(&mut self, batch: &BatchView, append_ms: Millis) {
+    pub fn record_batch(&mut self, batch: &BatchView, at: Moment) {
         if let Some(claim) = Claim::of(batch) {
-            self.record(&claim, batch.base_offset(), batch.end_offset(), append_ms);
+            self.record(&claim, batch.base_offset()..batch.end_offset(), at);
         }
     }
 
-    fn expire(&mut self) {
+    fn expire(&mut self, expiration_ms: i64) {
         let newest = self.by_silence.last().map_or(Millis(0), |(newest, _)| *newest);
         while let Some(&(last_append, producer_id)) = self.by_silence.first() {
-            let silent = newest.since(last_append) >= EXPIRES_AFTER_MS;
+            let silent = newest.since(last_append) >= expiration_ms;
             if !silent && self.by_id.len() <= MAX_PRODUCERS {
                 return;
             }
@@ -211,6 +222,12 @@ mod tests {
     use super::*;
     use crate::object::{decode_producers, encode_producers};
 
+    const EXPIRES_AFTER_MS: i64 = 86_400_000;
+
+    fn at(time: i64) -> Moment {
+        Moment { time: Millis(time), expiration_ms: EXPIRES_AFTER_MS }
+    }
+
     fn claim(producer: i64, epoch: i16, first_sequence: i32, last_sequence: i32) -> Claim {
         let producer_id = ProducerId(producer);
         Claim { producer_id, epoch: ProducerEpoch(epoch), first_sequence, last_sequence }
@@ -218,9 +235,9 @@ mod tests {
 
     fn with(claims: &[Claim]) -> Producers {
         let mut producers = Producers::default();
-        for (at, claim) in claims.iter().enumerate() {
-            let base = Offset(i64::try_from(at).unwrap() * 10);
-            producers.record(claim, base, base.advance(10), Millis(1000));
+        for (index, claim) in claims.iter().enumerate() {
+            let base = Offset(i64::try_from(index).unwrap() * 10);
+            producers.record(claim, base..base.advance(10), at(1000));
         }
         producers
     }
@@ -273,18 +290,27 @@ mod tests {
     #[test]
     fn producers_expire_by_the_logs_own_times() {
         let mut producers = with(&[claim(1, 0, 0, 0)]);
-        let day_later = Millis(1000 + EXPIRES_AFTER_MS);
-        producers.record(&claim(2, 0, 0, 0), Offset(10), Offset(11), Millis(day_later.0 - 1));
+        let day_later = 1000 + EXPIRES_AFTER_MS;
+        producers.record(&claim(2, 0, 0, 0), Offset(10)..Offset(11), at(day_later - 1));
         assert!(producers.check(&claim(1, 0, 5, 5)).is_err());
-        producers.record(&claim(2, 0, 1, 1), Offset(11), Offset(12), day_later);
+        producers.record(&claim(2, 0, 1, 1), Offset(11)..Offset(12), at(day_later));
         assert_eq!(producers.check(&claim(1, 0, 5, 5)), Ok(Verdict::New));
+    }
+
+    #[test]
+    fn producers_expire_as_soon_as_the_broker_is_told_to() {
+        let mut producers = with(&[claim(1, 0, 0, 0)]);
+        let soon = Moment { time: Millis(1500), expiration_ms: 500 };
+        producers.record(&claim(2, 0, 0, 0), Offset(10)..Offset(11), soon);
+        assert_eq!(producers.check(&claim(1, 0, 5, 5)), Ok(Verdict::New));
+        assert!(producers.check(&claim(2, 0, 5, 5)).is_err());
     }
 
     #[test]
     fn the_longest_silent_goes_when_there_are_too_many() {
         let mut producers = Producers::default();
         for id in 0..=i64::try_from(MAX_PRODUCERS).unwrap() {
-            producers.record(&claim(id, 0, 0, 0), Offset(id), Offset(id + 1), Millis(id));
+            producers.record(&claim(id, 0, 0, 0), Offset(id)..Offset(id + 1), at(id));
         }
         assert_eq!(producers.by_id.len(), MAX_PRODUCERS);
         assert_eq!(producers.check(&claim(0, 0, 9, 9)), Ok(Verdict::New));
@@ -375,7 +401,7 @@ mod tests {
                 if found == Ok(None) {
                     let base = end;
                     end = end.advance(i64::from(records));
-                    producers.record(&claim, base, end, now);
+                    producers.record(&claim, base..end, at(now.0));
                     model.log.push((claim, base, now));
                     last.insert(producer, (claim.epoch.0, claim.last_sequence + 1));
                 }

@@ -81,6 +81,23 @@ fn a_refused_sequence_tells_where_the_log_begins() {
 }
 
 #[test]
+fn a_producer_is_known_after_all_its_records_are_deleted() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "deleted-known", 1, &[]);
+    let id = producer_id(&mut wire);
+    for sequence in 0..3 {
+        put_good(&mut wire, "deleted-known", &batch_of(id, 0, sequence, &["x"]));
+    }
+    assert_eq!(crate::offsets::delete_records(&mut wire, "deleted-known", -1), (0, 3));
+    let again = put(&mut wire, "deleted-known", &batch_of(id, 0, 2, &["x"]));
+    assert_eq!((again.error_code, again.base_offset, again.log_start_offset), (0, 2, 3));
+    let gap = put(&mut wire, "deleted-known", &batch_of(id, 0, 4, &["x"]));
+    assert_eq!((gap.error_code, gap.log_start_offset), (45, 3));
+    assert_eq!(put_good(&mut wire, "deleted-known", &batch_of(id, 0, 3, &["x"])), 3);
+}
+
+#[test]
 fn a_producer_id_without_a_sequence_is_invalid() {
     let _turn = together();
     let mut wire = Wire::open();

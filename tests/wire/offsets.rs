@@ -142,7 +142,7 @@ fn deleted_records_are_in_no_answer() {
 }
 
 /// Code and low watermark.
-fn delete_records(wire: &mut Wire, topic: &str, before: i64) -> (i16, i64) {
+pub fn delete_records(wire: &mut Wire, topic: &str, before: i64) -> (i16, i64) {
     let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(before);
     let topic =
         DeleteRecordsTopic::default().with_name(name(topic)).with_partitions(vec![partition]);

@@ -31,8 +31,6 @@ pub struct BrokerConfig {
     pub offsets_retention_check_interval_ms: i64,
     /// `offsets.topic.num.partitions`.
     pub offsets_topic_num_partitions: i32,
-    /// `producer.id.expiration.ms`.
-    pub producer_id_expiration_ms: i32,
 }
 
 impl Default for BrokerConfig {
@@ -67,12 +65,12 @@ impl BrokerConfig {
                 "offsets.retention.check.interval.ms",
             ),
             offsets_topic_num_partitions: value(layers, "offsets.topic.num.partitions"),
-            producer_id_expiration_ms: value(layers, "producer.id.expiration.ms"),
         }
     }
 }
 
-fn value<T: std::str::FromStr>(layers: &Layers<'_>, name: &str) -> T {
+/// The strongest value of a broker's configuration.
+pub(super) fn value<T: std::str::FromStr>(layers: &Layers<'_>, name: &str) -> T {
     let definition = broker_definition(name).expect("the view asks for names of the table");
     let strongest = layers.broker_settings(definition).into_iter().next();
     let parsed = strongest.and_then(|setting| setting.value?.parse().ok());

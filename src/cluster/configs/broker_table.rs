@@ -221,6 +221,7 @@ pub const BROKER: &[Definition] = &[
     Definition::new("producer.id.expiration.ms", Int, "86400000")
         .rule(AtLeast(1))
         .dynamic()
+        .acts()
         .doc("How long a silent producer's sequences are remembered."),
     Definition::new("queued.max.requests", Int, "500")
         .rule(AtLeast(1))

@@ -2,7 +2,7 @@
 //!
 //! Owns: the typed view and the check of a whole set of overrides. Does not own: what acts on it.
 
-use super::{Error, Layers, TOPIC, Values, definition::elements, topic_definition};
+use super::{Error, Layers, TOPIC, Values, broker, definition::elements, topic_definition};
 use crate::{record::TimestampType, types::ByteCount};
 
 /// How old records go.
@@ -54,6 +54,8 @@ pub struct TopicConfig {
     pub retention_bytes: Option<ByteCount>,
     /// `min.insync.replicas`.
     pub min_insync_replicas: i32,
+    /// `producer.id.expiration.ms`, which is the broker's and the same for all topics.
+    pub producer_expiration_ms: i64,
     /// `delete.retention.ms`.
     pub delete_retention_ms: i64,
     /// `min.compaction.lag.ms`.
@@ -98,6 +100,7 @@ impl TopicConfig {
                 .ok()
                 .map(ByteCount),
             min_insync_replicas: read.number("min.insync.replicas"),
+            producer_expiration_ms: broker::value(layers, "producer.id.expiration.ms"),
             delete_retention_ms: read.number("delete.retention.ms"),
             min_compaction_lag_ms: read.number("min.compaction.lag.ms"),
             max_compaction_lag_ms: read.number("max.compaction.lag.ms"),

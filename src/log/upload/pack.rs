@@ -13,7 +13,7 @@ use crate::{
     env::{Env, task::Tasks},
     log::{
         objects::{self, Objects, ReadError},
-        producer::Producers,
+        producer::{Moment, Producers},
         upload::put::Patience,
     },
     object::{BatchInput, Builder, Built, RunInput},
@@ -119,10 +119,11 @@ impl Packer {
         }
         let mut runs: BTreeMap<Class, Vec<Run>> = BTreeMap::new();
         for (partition, batches) in stretch.batches {
-            let Some(class) = classes.get(&partition) else { continue };
+            let Some(&(class, expiration_ms)) = classes.get(&partition) else { continue };
             let Some(first) = batches.first() else { continue };
             let producers = self.producers_at(partition, first.base).await;
-            runs.entry(*class).or_default().push(Run { partition, batches, producers });
+            let run = Run { partition, batches, producers, expiration_ms };
+            runs.entry(class).or_default().push(run);
         }
         let mut packed = Vec::new();
         for (_, runs) in runs {
@@ -135,14 +136,14 @@ impl Packer {
         Ok(packed)
     }
 
-    /// The class of each partition that `writer` may still publish to, and the partitions whose
-    /// producer state is of no more use.
+    /// The class of each partition that `writer` may still publish to, with when its producers
+    /// expire, and the partitions whose producer state is of no more use.
     fn classes(
         &self,
         state: &State,
         writer: Incarnation,
         stretch: &Stretch,
-    ) -> (BTreeMap<PartitionId, Class>, Vec<PartitionId>) {
+    ) -> (BTreeMap<PartitionId, (Class, i64)>, Vec<PartitionId>) {
         let mut topics = BTreeMap::new();
         let mut classes = BTreeMap::new();
         for partition in stretch.batches.keys() {
@@ -157,10 +158,12 @@ impl Packer {
         (classes, gone.copied().collect())
     }
 
-    fn class(&self, state: &State, topic: &Topic) -> Class {
+    fn class(&self, state: &State, topic: &Topic) -> (Class, i64) {
         let internal = topic.name.starts_with("__");
-        let by_key = internal || (self.configs)(state, topic).cleanup.compact;
-        if by_key { Class::ByKey } else { Class::ByAge }
+        let config = (self.configs)(state, topic);
+        let by_key = internal || config.cleanup.compact;
+        let class = if by_key { Class::ByKey } else { Class::ByAge };
+        (class, config.producer_expiration_ms)
     }
 
     /// Producers of `partition` at `base`: as folded here, else as published.
@@ -216,6 +219,7 @@ struct Run {
     partition: PartitionId,
     batches: Vec<BatchInput>,
     producers: Producers,
+    expiration_ms: i64,
 }
 
 /// Folds and builds; blocking, for it walks 64 MiB.
@@ -224,12 +228,12 @@ fn build(
     runs: Vec<Run>,
 ) -> Result<(Built, Vec<(PartitionId, Folded)>), Error> {
     let mut folded = Vec::with_capacity(runs.len());
-    for Run { partition, batches, mut producers } in runs {
+    for Run { partition, batches, mut producers, expiration_ms } in runs {
         let mut end = Offset::ZERO;
         for batch in &batches {
             let view = BatchView::parse(batch.bytes.clone())
                 .map_err(|_| Error::Batch { partition, base: batch.base })?;
-            producers.record_batch(&view, batch.append_ms);
+            producers.record_batch(&view, Moment { time: batch.append_ms, expiration_ms });
             end = batch.end;
         }
         let snapshot = producers.to_snapshots();

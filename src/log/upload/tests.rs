@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     log::{
-        producer::Producers,
+        producer::{Moment, Producers},
         sweep::{self, Sweep},
         world::{World, batch},
     },
@@ -49,7 +49,7 @@ async fn producer_state_is_the_fold_of_the_whole_log_whoever_folds() {
     let mut fold = Producers::default();
     for base in 0..8 {
         let batch = batch(base, 1, now);
-        fold.record_batch(&batch, now);
+        fold.record_batch(&batch, Moment { time: now, expiration_ms: 86_400_000 });
         world.publish(vec![(topic, batch)]).await;
         if base % 3 == 0 {
             // Another process goes on from what is published.
