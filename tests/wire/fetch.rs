@@ -206,6 +206,8 @@ fn aborted_transactions_are_a_list_for_read_committed_and_null_otherwise() {
     };
     assert_eq!((aborted(1, 0), aborted(1, 1)), (Some(0), Some(0)));
     assert_eq!((aborted(0, 0), aborted(1, 7)), (None, None));
+    let unknown = wire.call(11, &fetch("no-isolation", vec![fetch_partition(0, 0)]));
+    assert_eq!(only(&unknown).aborted_transactions, Some(Vec::new()), "as Kafka has it");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
             produce::TopicKey,
         },
         decode::{Decoder, Encoder},
-        error::BadRequest,
+        error::{BadRequest, Code},
     },
     types::{LeaderEpoch, Offset},
 };
@@ -210,9 +210,11 @@ fn encode_partition(encoder: &mut Encoder, head: Head, index: i32, answered: Ans
     if head.version >= 5 {
         encoder.i64(answered.log_start);
     }
-    // No transactions, so none is aborted; who does not ask is told null, not none, and so is who
-    // asks for what cannot be read.
-    if head.read_committed && answered.error == 0 {
+    // No transactions, so none is aborted. Who does not ask is told null, not none, and so is who
+    // asks for what cannot be read, unless it is unknown: all as in Kafka.
+    let unknown = [Code::UnknownTopicOrPartition, Code::UnknownTopicId];
+    let unknown = unknown.iter().any(|code| code.code() == answered.error);
+    if unknown || (head.read_committed && answered.error == 0) {
         encoder.array(0);
     } else {
         encoder.null_array();
