@@ -122,6 +122,18 @@ fn who_brings_its_old_id_gets_a_new_one_in_epoch_0() {
 }
 
 #[test]
+fn half_an_old_id_is_an_invalid_request() {
+    let _turn = together();
+    let request = InitProducerIdRequest::default().with_transactional_id(None);
+    let requests = [request.clone().with_producer_id(5.into()), request.with_producer_epoch(5)];
+    for request in requests {
+        let answer = Wire::open().call(4, &request);
+        let told = (answer.error_code, answer.producer_id.0, answer.producer_epoch);
+        assert_eq!(told, (42, -1, -1));
+    }
+}
+
+#[test]
 fn a_gap_an_old_epoch_and_a_new_epochs_late_start_are_refused() {
     let _turn = together();
     let mut wire = Wire::open();

@@ -190,7 +190,7 @@ fn a_partition_asked_twice_is_an_invalid_request() {
     create(&mut wire, "twice", 1, &[]);
     let answer = wire.call(5, &list("twice", &[-1, -2]));
     let codes: Vec<_> = answer.topics[0].partitions.iter().map(|p| p.error_code).collect();
-    assert_eq!(codes, [42, 42]);
+    assert_eq!(codes, [42], "told once");
 }
 
 #[test]
@@ -225,5 +225,6 @@ fn an_epoch_ends_where_the_next_begins_and_the_newest_at_the_end() {
         assert_eq!(end(version, -1, current + 1), (0, -1, -1), "not begun yet");
         assert_eq!(end(version, -1, -1), (0, -1, -1));
         assert_eq!(end(version, current + 1, current).0, 75);
+        assert_eq!(end(version, -2, current).0, 74, "no epoch is below 0, so it is an old one");
     }
 }

@@ -355,6 +355,18 @@ fn a_batch_that_unpacks_to_too_much_is_refused_and_hurts_nobody() {
 }
 
 #[test]
+fn a_timeout_of_nothing_is_enough_for_the_brokers_own_disk() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "no-patience", 1, &[]);
+    for timeout in [0, -1, i32::MIN] {
+        let request = produce("no-patience", 0, -1, &batch(&["x"])).with_timeout_ms(timeout);
+        let answer = wire.call(9, &request);
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+    }
+}
+
+#[test]
 fn errors_come_in_kafkas_order() {
     let _turn = together();
     let mut wire = Wire::open();

@@ -77,7 +77,10 @@ pub(super) async fn handle(
     _version: i16,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
+    // An id has an epoch, and no epoch is without an id.
+    let half = (request.producer_id.0 == -1) != (request.producer_epoch == -1);
     let id = match request.transactional_id.as_ref().map(|id| id.0.as_str()) {
+        _ if half => Err(Code::InvalidRequest),
         None => context.serving.producer_ids.next(&context.serving).await,
         Some("") => Err(Code::InvalidRequest),
         Some(_) => Err(NO_TRANSACTIONS),

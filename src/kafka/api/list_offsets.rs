@@ -5,7 +5,7 @@
 //! earliest pending upload (11); others: the first record at or after. There is no tier: -4 is the
 //! earliest, -5 and -6 are unknown. 4 leader epochs; 10 a timeout; 11 has the bytes of 10.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use proto_kafka::messages::{
     ListOffsetsRequest, ListOffsetsResponse,
@@ -13,7 +13,7 @@ use proto_kafka::messages::{
     list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
 };
 
-use super::fetch::check_epoch;
+use super::fetch::{check_epoch, epoch};
 use crate::{
     kafka::{
         context::Context,
@@ -47,12 +47,12 @@ pub(super) async fn handle(
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
     let mut seen = HashSet::new();
-    let mut twice = HashSet::new();
+    let mut twice = HashMap::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
             let key = (topic.name.0.clone(), partition.partition_index);
             if !seen.insert(key.clone()) {
-                twice.insert(key);
+                twice.insert(key, false);
             }
         }
     }
@@ -61,10 +61,15 @@ pub(super) async fn handle(
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
-            let found = if twice.contains(&(topic.name.0.clone(), asked.partition_index)) {
-                Err(Code::InvalidRequest)
-            } else {
-                find(context, version, read_committed, &topic.name.0, asked).await
+            let key = (topic.name.0.clone(), asked.partition_index);
+            // Told once, and then no more.
+            let found = match twice.get_mut(&key) {
+                None => find(context, version, read_committed, &topic.name.0, asked).await,
+                Some(told) if *told => continue,
+                Some(told) => {
+                    *told = true;
+                    Err(Code::InvalidRequest)
+                }
             };
             partitions.push(answer(version, asked.partition_index, found));
         }
@@ -87,8 +92,7 @@ async fn find(
     let log = &context.serving.log;
     let partition = log.find(topic, asked.partition_index).map_err(|error| error.code())?;
     let current = partition.leader_epoch();
-    let known = asked.current_leader_epoch;
-    check_epoch((known >= 0).then_some(LeaderEpoch(known)), current)?;
+    check_epoch(epoch(asked.current_leader_epoch), current)?;
     let bare = |offset, epoch| Some(Found { offset, timestamp: Millis(-1), epoch });
     let record = |found: Option<TimeMatch>| {
         found.map(|found| Found {

@@ -7,7 +7,7 @@ use proto_kafka::messages::{
     offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
 };
 
-use super::fetch::check_epoch;
+use super::fetch::{check_epoch, epoch};
 use crate::{
     kafka::{
         context::Context,
@@ -39,8 +39,7 @@ type End = Result<Option<(LeaderEpoch, Offset)>, Code>;
 async fn end(context: &Context, topic: &str, asked: &OffsetForLeaderPartition) -> End {
     let log = &context.serving.log;
     let partition = log.find(topic, asked.partition).map_err(|error| error.code())?;
-    let known = asked.current_leader_epoch;
-    check_epoch((known >= 0).then_some(LeaderEpoch(known)), partition.leader_epoch())?;
+    check_epoch(epoch(asked.current_leader_epoch), partition.leader_epoch())?;
     if asked.leader_epoch < 0 {
         return Ok(None);
     }

@@ -55,8 +55,9 @@ pub(super) struct Asked {
     pub(super) last_epoch: Option<LeaderEpoch>,
 }
 
-fn epoch(raw: i32) -> Option<LeaderEpoch> {
-    (raw >= 0).then_some(LeaderEpoch(raw))
+/// A leader epoch as clients state it: -1 for none, and whatever else for one they know.
+pub(in crate::kafka::api) fn epoch(raw: i32) -> Option<LeaderEpoch> {
+    (raw != -1).then_some(LeaderEpoch(raw))
 }
 
 impl Request {

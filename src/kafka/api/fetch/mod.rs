@@ -13,9 +13,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
+pub(super) use codec::epoch;
 use codec::{Answered, Asked, Head, Key, Request};
 pub(in crate::kafka) use hostile::agrees as decodes_as_another_codec;
 use session::{Plan, Sessions};

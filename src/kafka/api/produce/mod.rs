@@ -32,6 +32,10 @@ use crate::{
     types::Offset,
 };
 
+/// Given to every request, whatever its timeout: Kafka's is for other brokers to have the records,
+/// and begins when its own disk has them.
+const OWN_APPEND: Duration = Duration::from_secs(5);
+
 /// Why a partition's records were not appended.
 #[derive(Debug, PartialEq, Eq)]
 struct Refused {
@@ -62,6 +66,7 @@ pub(super) fn begin(call: Call) -> BoxFuture<'static, Result<Later, BadRequest>>
             return Ok(futures::future::ready(Ok(answer)).boxed());
         }
         let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));
+        let timeout = timeout.max(OWN_APPEND);
         Ok(finish(context, version, timeout, begun).map(Ok).boxed())
     })
 }
@@ -257,7 +262,7 @@ mod tests {
     fn transactions_are_refused_whole() {
         let mut batch = vec![0; 61];
         batch[16] = 2;
-        let topic = TopicKey::Name("t".to_owned());
+        let topic = TopicKey::Name("t".into());
         let request = |transactional, batch: &[u8]| Request {
             transactional,
             acks: 1,
