@@ -1,6 +1,6 @@
 //! What clients depend on, over a socket and byte by byte. The modules are named after the
 //! sections of Kafka's behaviour they hold: connections, metadata, produce, idempotence, fetch,
-//! offsets; and what no client may bring about.
+//! offsets, groups; and what no client may bring about.
 
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, unreachable_pub, reason = "tests")]
@@ -8,6 +8,11 @@
 mod broker;
 mod connection;
 mod fetch;
+mod groups;
+mod groups_admin;
+mod groups_offsets;
+mod groups_rebalance;
+mod groups_static;
 mod hostile;
 mod idempotence;
 mod metadata;

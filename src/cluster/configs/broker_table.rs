@@ -66,7 +66,7 @@ pub const BROKER: &[Definition] = &[
     Definition::new("group.max.size", Int, "2147483647")
         .rule(AtLeast(1))
         .acts()
-        .doc("Most members of a group."),
+        .doc("Most members of a group; never more than 10000."),
     Definition::new("group.min.session.timeout.ms", Int, "6000")
         .acts()
         .doc("Shortest session timeout a group member may ask for."),
