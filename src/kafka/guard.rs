@@ -13,9 +13,8 @@ use proto_kafka::protocol::buf::{ByteBuf, NotEnoughBytesError};
 
 /// Elements of one array of a request; Kafka's clients stay far below.
 const MAX_ELEMENTS: usize = 100_000;
-/// Elements an array may have whatever its bytes: Kafka has fewer kinds of anything that is told in
-/// a byte.
-const FEW_ELEMENTS: usize = 64;
+/// Elements an array may have whatever its bytes: as many as there are kinds told in a byte.
+const FEW_ELEMENTS: usize = 256;
 /// Primitive reads of one request.
 const MAX_READS: usize = 4_000_000;
 

@@ -112,10 +112,11 @@ pub fn request(bytes: &[u8]) {
 }
 
 fn one<R: Decodable + Encodable + PartialEq + Debug>(body: &Bytes, version: i16) {
-    let decoded = |body: Bytes| R::decode(&mut Guarded::new(body), version).ok();
-    let Some(request) = decoded(body.clone()) else { return };
+    let Ok(request) = R::decode(&mut Guarded::new(body.clone()), version) else { return };
     let again = written(&request, version).expect("what was decoded can be encoded");
-    assert_eq!(decoded(again.freeze()), Some(request), "a request reads as it is written");
+    // Read without the guard: it goes by the bytes left, and those after the request are gone.
+    let again = R::decode(&mut again.freeze(), version).ok();
+    assert_eq!(again, Some(request), "a request reads as it is written");
 }
 
 fn written(message: &impl Encodable, version: i16) -> Option<BytesMut> {

@@ -18,8 +18,8 @@ const MAGIC: &[u8; 8] = b"STRANDMF";
 const HEADER_BYTES: usize = 16;
 /// Field of the runs in a manifest.
 const RUNS: u32 = 6;
-/// A run has an object, its maker, lengths and an end above 0 at least.
-const SMALLEST_RUN_BYTES: usize = 10;
+/// A run's nonce alone takes as many; where it is 0, ids, lengths and times are longer.
+const SMALLEST_RUN_BYTES: usize = 9;
 
 #[derive(Clone, PartialEq, Message)]
 struct Wire {

@@ -102,7 +102,9 @@ pub fn file(bytes: &[u8]) {
         assert_eq!(entry.header.number, number);
         bytes_read += entry.file_bytes();
     }
-    assert_eq!((bytes_read, reader.crc()), (found.bytes, found.crc), "the same twice");
+    assert_eq!(bytes_read, found.bytes, "the same twice");
+    // Where an entry does not read there is no end to go on from.
+    assert!(found.damage.is_some() || reader.crc() == found.crc, "the same end twice");
 }
 
 /// The payloads of two entries under a right chain: how long the first is, and both.
