@@ -14,13 +14,15 @@ import org.apache.kafka.common.protocol.ApiMessage;
 
 /** A socket to a broker that sends any bytes and reads answers in the order of the requests. */
 final class Connection implements AutoCloseable {
-    private static final Duration PATIENCE = Duration.ofSeconds(30);
+    private static final Duration PATIENCE = Duration.ofSeconds(10);
 
     private final Socket socket = new Socket();
     private final DataInputStream input;
+    private final String client;
     private int correlation;
 
-    Connection(Address address) throws IOException {
+    Connection(Address address, String client) throws IOException {
+        this.client = client;
         socket.connect(new InetSocketAddress(address.host(), address.port()));
         socket.setTcpNoDelay(true);
         socket.setSoTimeout((int) PATIENCE.toMillis());
@@ -29,13 +31,13 @@ final class Connection implements AutoCloseable {
 
     /** Sends a request and reads its answer. */
     Answer ask(short version, ApiMessage request) throws IOException {
-        send(Frame.of(version, ++correlation, request));
+        send(Frame.of(version, ++correlation, client, request));
         return receive(request.apiKey(), version, correlation);
     }
 
     /** Sends a request, and reads nothing. */
     void tell(short version, ApiMessage request) throws IOException {
-        send(Frame.of(version, ++correlation, request));
+        send(Frame.of(version, ++correlation, client, request));
     }
 
     /** Reads the answer to the request sent last. */

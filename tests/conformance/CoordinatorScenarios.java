@@ -24,6 +24,7 @@ final class CoordinatorScenarios {
     }
 
     private static void groups(Run run) throws Exception {
+        run.prepare.coordinator();
         run.ask("a group", find(run, 0, run.name("g"), run.name("h")));
         run.ask("empty", find(run, 0, ""));
         if (run.version >= 4) {

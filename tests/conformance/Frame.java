@@ -8,18 +8,16 @@ import org.apache.kafka.common.protocol.MessageUtil;
 
 /** The bytes of a request on the wire. */
 final class Frame {
-    private static final String CLIENT = "conformance";
-
     private Frame() {}
 
     /** A request as any client sends it. */
-    static byte[] of(short version, int correlation, ApiMessage request) {
+    static byte[] of(short version, int correlation, String client, ApiMessage request) {
         var body = bytes(request, version);
-        return sized(concat(header(request.apiKey(), version, correlation), body));
+        return sized(concat(header(request.apiKey(), version, correlation, client), body));
     }
 
     /** A request header; of an API that does not exist, with the oldest layout. */
-    static byte[] header(short api, short version, int correlation) {
+    static byte[] header(short api, short version, int correlation, String client) {
         short layout = 1;
         for (var type : ApiMessageType.values()) {
             if (type.apiKey() == api) {
@@ -30,7 +28,7 @@ final class Frame {
                 .setRequestApiKey(api)
                 .setRequestApiVersion(version)
                 .setCorrelationId(correlation)
-                .setClientId(CLIENT);
+                .setClientId(client);
         return bytes(header, layout);
     }
 

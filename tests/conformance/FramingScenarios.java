@@ -55,7 +55,7 @@ final class FramingScenarios {
 
     /** A header as ApiVersions 4 has it, with any key and version. */
     private static byte[] headerOf(short api, short version) {
-        var header = Frame.header(ApiKeys.API_VERSIONS.id, (short) 4, 1);
+        var header = Frame.header(ApiKeys.API_VERSIONS.id, (short) 4, 1, "raw");
         ByteBuffer.wrap(header).putShort(api).putShort(version);
         return header;
     }
@@ -81,7 +81,7 @@ final class FramingScenarios {
         var topic = run.prepare.topic("t", 1);
         request.topics().add(new MetadataRequestData.MetadataRequestTopic().setName(topic.name()));
         var whole = Frame.bytes(request, run.version);
-        var header = Frame.header(ApiKeys.METADATA.id, run.version, 1);
+        var header = Frame.header(ApiKeys.METADATA.id, run.version, 1, "raw");
         for (int length : new int[] {0, 1, 4, whole.length / 2, whole.length - 1}) {
             var cut = Frame.concat(header, Arrays.copyOf(whole, length));
             run.raw("first " + length + " bytes", Frame.sized(cut));

@@ -23,8 +23,9 @@ import org.apache.kafka.common.protocol.Errors;
  *   <li>`port` of the broker itself: two brokers cannot have one.
  *   <li>`clusterId` and `logDir`: each cluster's own; that they are there is compared.
  *   <li>Ids made by chance or counters of the cluster (topic ids, the UUID in a member id, producer
- *       ids, fetch sessions): shown as the first, the second… that the scenario met.
- *   <li>Texts of errors: for people, and each broker has its own; null or not is compared.
+ *       ids, fetch sessions): shown by the name they are known to be of, else as the first, the
+ *       second… that the scenario met.
+ *   <li>Texts of errors: for people, and each broker has its own; null, empty or not is compared.
  *   <li>Times near now come from a broker's clock; times of the suite's records are shown as the
  *       distance from their base.
  *   <li>`finalizedFeaturesEpoch` from 0 up: an offset in the cluster's metadata log.
@@ -34,16 +35,21 @@ import org.apache.kafka.common.protocol.Errors;
  */
 final class Normaliser {
     /** Lists without order, with the field that tells their elements apart. */
-    private static final Map<String, String> UNORDERED = Map.of(
-            "apiKeys", "apiKey",
-            "supportedFeatures", "name",
-            "finalizedFeatures", "name",
-            "configs", "name",
-            "topics", "name",
-            "responses", "name");
+    private static final Map<String, String> UNORDERED = Map.ofEntries(
+            Map.entry("apiKeys", "apiKey"),
+            Map.entry("supportedFeatures", "name"),
+            Map.entry("finalizedFeatures", "name"),
+            Map.entry("configs", "name"),
+            Map.entry("topics", "name"),
+            Map.entry("responses", "name"),
+            Map.entry("partitionResponses", "index"),
+            Map.entry("members", "memberId"),
+            Map.entry("groups", "groupId"),
+            Map.entry("results", "groupId"));
 
     private static final Set<String> IDS = Set.of("topicId", "producerId", "sessionId");
     private static final Set<String> OF_THE_CLUSTER = Set.of("clusterId", "logDir");
+    private static final Set<String> TEXTS = Set.of("errorMessage", "batchIndexErrorMessage");
     private static final Pattern UUID = Pattern.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}");
 
     private final String prefix;
@@ -55,6 +61,11 @@ final class Normaliser {
         this.prefix = prefix;
         this.address = address;
         this.clock = clock;
+    }
+
+    /** An id is shown by its name from now on. */
+    void know(String kind, String value, String name) {
+        seen.put(kind + value, "<" + kind + " of " + name.replace(prefix, "") + ">");
     }
 
     JsonNode normalise(JsonNode node) {
@@ -80,8 +91,8 @@ final class Normaliser {
     }
 
     private String text(String field, String text) {
-        if (field.equals("errorMessage")) {
-            return "<text>";
+        if (TEXTS.contains(field)) {
+            return text.isEmpty() ? text : "<text>";
         }
         if (OF_THE_CLUSTER.contains(field)) {
             return "<" + field + ">";

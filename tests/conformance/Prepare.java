@@ -2,12 +2,17 @@ package conformance;
 
 import java.io.IOException;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.IntStream;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.message.CreateTopicsRequestData;
 import org.apache.kafka.common.message.CreateTopicsRequestData.CreatableTopic;
 import org.apache.kafka.common.message.CreateTopicsRequestData.CreatableTopicConfig;
 import org.apache.kafka.common.message.CreateTopicsResponseData;
+import org.apache.kafka.common.message.FindCoordinatorRequestData;
+import org.apache.kafka.common.message.FindCoordinatorResponseData;
+import org.apache.kafka.common.message.HeartbeatRequestData;
+import org.apache.kafka.common.message.HeartbeatResponseData;
 import org.apache.kafka.common.message.ListOffsetsRequestData;
 import org.apache.kafka.common.message.ListOffsetsRequestData.ListOffsetsPartition;
 import org.apache.kafka.common.message.ListOffsetsRequestData.ListOffsetsTopic;
@@ -20,6 +25,7 @@ final class Prepare {
     record Topic(String name, Uuid id) {}
 
     private final Run run;
+    private int barriers;
 
     Prepare(Run run) {
         this.run = run;
@@ -41,7 +47,29 @@ final class Prepare {
             throw new IllegalStateException("cannot create " + wanted + ": " + made);
         }
         run.until("leaders of " + wanted.name(), () -> led(wanted.name(), partitions));
-        return new Topic(wanted.name(), made.topicId());
+        var topic = new Topic(wanted.name(), made.topicId());
+        run.know(topic);
+        return topic;
+    }
+
+    /** Waits until the broker knows of all that the controller has done: it hears of it in order. */
+    void settled() throws Exception {
+        topic("barrier" + barriers++, 1);
+    }
+
+    /** Waits until the broker coordinates the groups of this scenario. */
+    void coordinator() throws Exception {
+        var request = new HeartbeatRequestData()
+                .setGroupId(run.name("g"))
+                .setGenerationId(1)
+                .setMemberId("nobody");
+        var find = new FindCoordinatorRequestData().setCoordinatorKeys(List.of(run.name("g")));
+        run.until("a coordinator", () -> {
+            FindCoordinatorResponseData found = run.quiet(find);
+            HeartbeatResponseData beaten = run.quiet(request);
+            return found.coordinators().get(0).errorCode() == Errors.NONE.code()
+                    && beaten.errorCode() == Errors.UNKNOWN_MEMBER_ID.code();
+        });
     }
 
     private boolean led(String topic, int partitions) throws IOException {

@@ -22,7 +22,7 @@ final class Run implements AutoCloseable {
         }
     }
 
-    private static final Duration PATIENCE = Duration.ofSeconds(30);
+    private static final Duration PATIENCE = Duration.ofSeconds(10);
 
     /** The version under test. */
     final short version;
@@ -58,13 +58,27 @@ final class Run implements AutoCloseable {
         return prefix + name;
     }
 
+    /** The newest version of an API that both brokers serve. */
+    short newest(ApiKeys api) {
+        return versions.newest(api);
+    }
+
+    /** From now on a transcript shows this topic id with the name of its topic. */
+    void know(Prepare.Topic topic) {
+        normaliser.know("topicId", topic.id().toString(), topic.name());
+    }
+
     boolean owns(String name) {
         return name.startsWith(prefix);
     }
 
     /** Another connection, as of another client. */
     Connection connect() throws IOException {
-        var connection = new Connection(address);
+        return connect("conformance");
+    }
+
+    Connection connect(String client) throws IOException {
+        var connection = new Connection(address, client);
         connections.add(connection);
         return connection;
     }
@@ -92,6 +106,13 @@ final class Run implements AutoCloseable {
         return note(step, connection.ask(asked, request), asked, edit);
     }
 
+    /** Sends a request that may be answered with the end of the connection; notes which it is. */
+    void closes(String step, Connection connection, ApiMessage request) throws IOException {
+        short asked = versionOf(request);
+        connection.tell(asked, request);
+        note(step, connection.receive(request.apiKey(), asked), asked);
+    }
+
     /** Sends a request whose answer is read later, by {@link #hear}. */
     void start(Connection connection, ApiMessage request) throws IOException {
         connection.tell(versionOf(request), request);
@@ -100,8 +121,14 @@ final class Run implements AutoCloseable {
     /** The answer to what was started. */
     <R extends ApiMessage> R hear(String step, Connection connection, ApiKeys api)
             throws IOException {
+        return hear(step, connection, api, (R all) -> {});
+    }
+
+    <R extends ApiMessage> R hear(
+            String step, Connection connection, ApiKeys api, Consumer<R> edit)
+            throws IOException {
         short asked = api == scenario.api() ? version : versions.newest(api);
-        return note(step, connection.receive(api.id, asked), asked, (R all) -> {});
+        return note(step, connection.receive(api.id, asked), asked, edit);
     }
 
     /** Sends bytes and notes what comes back, an answer or the end of the connection. */
@@ -111,13 +138,10 @@ final class Run implements AutoCloseable {
 
     /** As above, where the answer is due in another version. */
     void raw(String step, short version, byte[] bytes) throws IOException {
-        try (var connection = new Connection(address)) {
+        try (var connection = new Connection(address, "raw")) {
             connection.send(bytes);
             var api = scenario.api();
-            var answer = connection.receive(api.id, version, 1);
-            note(step, answer.message() == null
-                    ? answer.text()
-                    : Json.of(answer.message(), version, answer.remarks()));
+            note(step, connection.receive(api.id, version, 1), version);
         }
     }
 
@@ -165,10 +189,16 @@ final class Run implements AutoCloseable {
     }
 
     /** The version under test for the API under test, the newest of both brokers for others. */
-    private short versionOf(ApiMessage request) {
+    short versionOf(ApiMessage request) {
         return request.apiKey() == scenario.api().id
                 ? version
                 : versions.newest(ApiKeys.forId(request.apiKey()));
+    }
+
+    private void note(String step, Answer answer, short asked) {
+        note(step, answer.message() == null
+                ? answer.text()
+                : Json.of(answer.message(), asked, answer.remarks()));
     }
 
     private <R extends ApiMessage> R note(

@@ -54,7 +54,6 @@ final class TopicScenarios {
         run.ask("only checked, there", create(topic(run.name("one"), 1, 1)).setValidateOnly(true));
         run.ask("made after all", create(topic(run.name("unmade"), 4, 1)));
         run.ask("none", create());
-        run.ask("no time", create(topic(run.name("hasty"), 1, 1)).setTimeoutMs(0));
     }
 
     private static void bad(Run run) throws Exception {

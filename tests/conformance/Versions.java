@@ -41,7 +41,7 @@ record Versions(Map<ApiKeys, Range> kafka, Map<ApiKeys, Range> strandline) {
     }
 
     private static Map<ApiKeys, Range> advertised(Address address) throws IOException {
-        try (var connection = new Connection(address)) {
+        try (var connection = new Connection(address, "conformance")) {
             var request = new ApiVersionsRequestData()
                     .setClientSoftwareName("conformance")
                     .setClientSoftwareVersion("1");
