@@ -173,6 +173,12 @@ fn what_users_of_segmentio_kafka_go_depend_on_holds() {
 
 #[test]
 #[ignore = "needs scripts/setup"]
+fn what_users_of_rdkafka_depend_on_holds() {
+    the_suite_holds(&mut Command::new(cache().join("clients/rust/debug/rust-suite")));
+}
+
+#[test]
+#[ignore = "needs scripts/setup"]
 fn what_users_of_kafkajs_depend_on_holds() {
     the_suite_holds(Command::new("node").arg(script("kafkajs_suite.mjs")));
 }
