@@ -13,7 +13,10 @@ use std::{
 use clap::Args;
 use serde::Deserialize;
 
-use crate::types::{BrokerId, ByteCount};
+use crate::{
+    cache::LEAST_BUDGET,
+    types::{BrokerId, ByteCount},
+};
 
 /// Why a configuration is refused. Each names the key, what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +132,19 @@ pub struct Settings {
     #[arg(long, env = "STRANDLINE_CACHE_MEMORY", value_name = "SIZE", value_parser = bytes)]
     #[serde(deserialize_with = "text::bytes")]
     pub cache_memory: Option<ByteCount>,
+    /// Bytes on their way from bucket to readers at once [default: 64MiB]
+    #[arg(long, env = "STRANDLINE_COLD_MEMORY", value_name = "SIZE", value_parser = bytes)]
+    #[serde(deserialize_with = "text::bytes")]
+    pub cold_memory: Option<ByteCount>,
+    /// Folder of blocks read from the bucket, which may be lost at any time
+    /// [default: the WAL folder's name with -cache, beside it]
+    #[arg(long, env = "STRANDLINE_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Bytes of blocks kept there; 0 for none [default: 8GiB or a quarter of the free space,
+    /// whichever is less; 0 where the bucket is a folder or memory]
+    #[arg(long, env = "STRANDLINE_CACHE_DISK", value_name = "SIZE", value_parser = bytes)]
+    #[serde(deserialize_with = "text::bytes")]
+    pub cache_disk: Option<ByteCount>,
     /// How long SIGTERM may take to bring everything to the bucket [default: 60s]
     #[arg(long, env = "STRANDLINE_DRAIN_TIMEOUT", value_name = "TIME", value_parser = duration)]
     #[serde(deserialize_with = "text::duration")]
@@ -200,6 +216,12 @@ pub struct Config {
     pub tail_memory: ByteCount,
     /// Memory for blocks.
     pub cache_memory: ByteCount,
+    /// Memory for what is on its way from the bucket.
+    pub cold_memory: ByteCount,
+    /// The folder of blocks.
+    pub cache_dir: PathBuf,
+    /// Its budget; 0: none; `None`: chosen from the bucket and the free space.
+    pub cache_disk: Option<ByteCount>,
     /// The drain's limit.
     pub drain_timeout: Duration,
     /// Roll by size.
@@ -272,6 +294,9 @@ impl Settings {
             rack: self.rack.or(below.rack),
             tail_memory: self.tail_memory.or(below.tail_memory),
             cache_memory: self.cache_memory.or(below.cache_memory),
+            cold_memory: self.cold_memory.or(below.cold_memory),
+            cache_dir: self.cache_dir.or(below.cache_dir),
+            cache_disk: self.cache_disk.or(below.cache_disk),
             drain_timeout: self.drain_timeout.or(below.drain_timeout),
             roll_bytes: self.roll_bytes.or(below.roll_bytes),
             roll_after: self.roll_after.or(below.roll_after),
@@ -319,14 +344,17 @@ impl Settings {
         if lease < Duration::from_secs(3) {
             return Err(value("--lease", "must be at least 3s".to_owned()));
         }
+        let cold_memory = self.cold_memory()?;
+        let folder = Path::new(DEFAULT_FOLDER);
+        let wal_dir = self.wal_dir.unwrap_or_else(|| folder.join("wal"));
+        let cache_dir = self.cache_dir.unwrap_or_else(|| beside(&wal_dir, "-cache"));
         let mut kafka: BTreeMap<String, String> =
             self.kafka.into_iter().map(|(name, value)| (name, plain(&value))).collect();
         kafka.extend(self.kafka_pairs);
-        let folder = Path::new(DEFAULT_FOLDER);
         Ok(Config {
             bucket: self.bucket.unwrap_or_else(|| format!("./{DEFAULT_FOLDER}/bucket")),
             s3_endpoint: self.s3_endpoint,
-            wal_dir: self.wal_dir.unwrap_or_else(|| folder.join("wal")),
+            wal_dir,
             wal_budget: self.wal_budget,
             kafka_listen,
             kafka_advertise,
@@ -335,6 +363,9 @@ impl Settings {
             rack: self.rack,
             tail_memory: self.tail_memory.unwrap_or(ByteCount::mib(128)),
             cache_memory: self.cache_memory.unwrap_or(ByteCount::mib(128)),
+            cold_memory,
+            cache_dir,
+            cache_disk: self.cache_disk,
             drain_timeout: self.drain_timeout.unwrap_or(Duration::from_secs(60)),
             roll_bytes,
             roll_after: self.roll_after.unwrap_or(Duration::from_secs(10)),
@@ -347,6 +378,27 @@ impl Settings {
             kafka,
         })
     }
+
+    /// Checks what cold reads may take; memory for them.
+    fn cold_memory(&self) -> Result<ByteCount, Error> {
+        let memory = self.cold_memory.unwrap_or(ByteCount::mib(64));
+        if memory < ByteCount::mib(8) {
+            return Err(value("--cold-memory", "must be at least 8MiB".to_owned()));
+        }
+        let small = |disk: &ByteCount| disk.0 > 0 && *disk < LEAST_BUDGET;
+        if let Some(disk) = self.cache_disk.filter(small) {
+            let reason = format!("{disk} is too small: 0 for none, or at least {LEAST_BUDGET}");
+            return Err(value("--cache-disk", reason));
+        }
+        Ok(memory)
+    }
+}
+
+/// The folder in the same place that has `more` in its name.
+fn beside(folder: &Path, more: &str) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(more);
+    folder.with_file_name(name)
 }
 
 fn value(key: &'static str, reason: String) -> Error {
@@ -419,6 +471,16 @@ mod tests {
             .resolve(variables.into_iter().map(str::to_owned), |_| Ok(Vec::new()))
             .unwrap_err();
         assert!(matches!(error, Error::UnknownVariable(name) if name == "STRANDLINE_BUKET"));
+    }
+
+    #[test]
+    fn the_cache_lies_beside_the_wal_and_is_off_or_large_enough() {
+        let mut settings = Settings { wal_dir: Some("/data/wal/".into()), ..Settings::default() };
+        assert_eq!(resolve(settings.clone(), "").unwrap().cache_dir, Path::new("/data/wal-cache"));
+        settings.cache_disk = Some(ByteCount(0));
+        assert_eq!(resolve(settings.clone(), "").unwrap().cache_disk, Some(ByteCount(0)));
+        settings.cache_disk = Some(ByteCount::mib(1));
+        assert!(resolve(settings, "").unwrap_err().to_string().contains("at least 64"));
     }
 
     #[test]

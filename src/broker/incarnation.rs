@@ -59,10 +59,10 @@ impl Broker {
         folder: &Folder,
         store: &Store,
         cluster: &Cluster,
+        objects: &Objects,
     ) -> Result<Incarnation, Error> {
         self.status.waiting("registering".to_owned());
         let (broker, id) = self.register(folder, cluster).await?;
-        let objects = Objects::new(store.for_bulk_reads(), self.config.cache_memory);
         let configs = self.topic_configs(broker);
         let settings = upload::Settings::default();
         let recovery = recover::Parts {
@@ -96,8 +96,8 @@ impl Broker {
         );
         let incarnation =
             Incarnation { id, cluster: cluster.clone(), replication, uploader, tasks };
-        self.start_housekeeping(&incarnation, store, &objects, &configs);
-        self.open(&incarnation, broker, store, objects, configs)?;
+        self.start_housekeeping(&incarnation, store, objects, &configs);
+        self.open(&incarnation, broker, store, objects.clone(), configs)?;
         Ok(incarnation)
     }
 

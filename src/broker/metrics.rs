@@ -1,7 +1,7 @@
 //! Every part's metrics, made once for the process: incarnations come and go, series stay.
 
 use crate::{
-    cluster, group, kafka,
+    cache, cluster, group, kafka,
     log::{self, upload},
     metrics::Registry,
     replication, store,
@@ -10,6 +10,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Metrics {
     pub(super) store: store::Metrics,
+    pub(super) cache: cache::Metrics,
     pub(super) cluster: cluster::Metrics,
     pub(super) replication: replication::Metrics,
     pub(super) upload: upload::Metrics,
@@ -22,6 +23,7 @@ impl Metrics {
     pub(super) fn new(registry: &mut Registry) -> Self {
         Self {
             store: store::Metrics::new(registry),
+            cache: cache::Metrics::new(registry),
             cluster: cluster::Metrics::new(registry),
             replication: replication::Metrics::new(registry),
             upload: upload::Metrics::new(registry),

@@ -6,6 +6,7 @@
 //! WAL folder is never given up while it holds what the bucket lacks.
 
 mod at_risk;
+mod cold;
 mod door;
 mod drain;
 mod error;
@@ -25,11 +26,15 @@ pub use error::Error;
 
 use self::incarnation::End;
 use crate::{
-    cluster::configs::{Layers, Values},
+    cluster::{
+        Cluster,
+        configs::{Layers, Values},
+    },
     config::Config,
     env::{Env, clock, task::Tasks},
     http,
     kafka::Service,
+    log::objects::Objects,
     metrics::Registry,
     store::{BucketUrl, Store},
     wal::Folder,
@@ -64,6 +69,7 @@ pub enum Ended {
 /// What lives as long as the process.
 struct Broker {
     config: Config,
+    url: BucketUrl,
     /// Kafka settings given at start, checked.
     given: Values,
     env: Env,
@@ -116,6 +122,7 @@ pub async fn run(
     let service = watch::Sender::new(Service::Starting);
     let broker = Broker {
         config,
+        url,
         given,
         env,
         tasks,
@@ -148,11 +155,29 @@ impl Broker {
         let joined = self.unless_asked(self.join(&folder, store)).await;
         let Some(cluster) = joined.transpose()? else { return Ok(drain::unserved(&folder)) };
         self.probe_while_away(store.clone());
+        let (objects, disk) = self.cold(store, cluster.with(|state| state.cluster_id));
+        let ended = self.serve(&folder, store, &cluster, &objects, began, say).await;
+        if let Some(disk) = disk {
+            disk.stop().await;
+        }
+        ended
+    }
+
+    /// One incarnation after the other, until there shall be no more.
+    async fn serve(
+        &self,
+        folder: &Folder,
+        store: &Store,
+        cluster: &Cluster,
+        objects: &Objects,
+        began: Duration,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Ended, Error> {
         let mut greeted = false;
         loop {
-            let started = self.unless_asked(self.incarnate(&folder, store, &cluster)).await;
+            let started = self.unless_asked(self.incarnate(folder, store, cluster, objects)).await;
             let incarnation = match started {
-                None => return Ok(drain::unserved(&folder)),
+                None => return Ok(drain::unserved(folder)),
                 Some(Ok(incarnation)) => incarnation,
                 // A disk that served before may fail again before it serves once more.
                 Some(Err(error)) if greeted && error.is_disk() => {
@@ -170,7 +195,7 @@ impl Broker {
                 greeted = true;
             }
             match incarnation.end(self).await {
-                End::Asked => return Ok(self.drain(incarnation, &folder, &cluster).await),
+                End::Asked => return Ok(self.drain(incarnation, folder, cluster).await),
                 End::Disk(reason) => {
                     tracing::error!(%reason, folder = %self.config.wal_dir.display(),
                         "the write-ahead log's disk failed, nothing more is acknowledged");

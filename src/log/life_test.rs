@@ -82,7 +82,7 @@ async fn starting(store: &Store, folder: &Path) -> Starting {
         cluster: cluster.clone(),
         folder: folder.clone(),
         store: store.clone(),
-        objects: Objects::new(store.clone(), ByteCount::mib(8)),
+        objects: super::world::objects(store),
         env,
         broker,
         incarnation,

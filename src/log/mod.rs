@@ -6,6 +6,7 @@
 //! Invariants: the high watermark moves only when a batch is committed and never back; a batch is
 //! stamped and appended in the order of the calls; producer state is a function of the log alone.
 
+mod ahead;
 mod append;
 mod directory;
 mod error;
@@ -90,8 +91,9 @@ impl Log {
     #[must_use]
     pub fn start(parts: Parts) -> Self {
         let Parts { cluster, objects, store, .. } = parts;
+        let (clock, tasks) = (Arc::clone(&parts.env.clock), parts.tasks.clone());
         let history: Arc<dyn History> =
-            Arc::new(Published { cluster: cluster.clone(), objects, store });
+            Arc::new(Published::new(cluster.clone(), objects, store, clock, tasks));
         let around = Around {
             replication: parts.replication,
             history,

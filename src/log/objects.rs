@@ -1,7 +1,7 @@
 //! Reads published records: footers and blocks of objects, manifests, each through its cache.
 //!
 //! Owns: which bytes of which object to ask for. Does not own: which object (the metadata and
-//! manifests tell), the tail, read-ahead. Invariants: every block's CRC is checked when it enters
+//! manifests tell), the tail, how far to read ahead. Invariants: every block's CRC is checked when it enters
 //! the cache; an object that is gone is `Gone`, never an end of the log (H44).
 
 use std::{ops::Range, sync::Arc};
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future;
 
 use crate::{
-    cache::{BlockCache, BlockKey, Cache, Weigh},
+    cache::{self, Ask, Blocks, Cache, Coming, DiskTier, Fetch, ReaderId, Wanted, Weigh},
     cluster::State,
     manifest::{self, Manifest, Manifests},
     object::{self, Block, Footer, ProducerSnapshot},
@@ -21,16 +21,46 @@ use crate::{
 
 /// The first read of an object's end: most footers fit, so one request gets them whole.
 const TAIL_BYTES: u64 = 64 * 1024;
-/// Blocks of one read asked for at a time.
-const PARALLEL: usize = 8;
+/// Blocks of one read asked for at a time, in bytes.
+const AT_A_TIME: u64 = 16 * 1024 * 1024;
+/// Whose share reads take that nobody goes on from: look-ups by time.
+const NOBODY: ReaderId = ReaderId(0);
 
 /// Published records; clones share the caches.
 #[derive(Clone, Debug)]
 pub struct Objects {
     store: Store,
-    blocks: BlockCache,
+    blocks: Blocks<ReadError>,
     footers: Cache<ObjectId, Arc<Footer>>,
     manifests: Manifests,
+    most_ahead: u64,
+    metrics: cache::Metrics,
+}
+
+/// What a reader of published records is built of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The bucket, through the client for large reads.
+    pub store: Store,
+    /// Memory for all that is cached.
+    pub memory: ByteCount,
+    /// Bytes on their way from disk or bucket.
+    pub in_flight: ByteCount,
+    /// The disk tier, if any.
+    pub disk: Option<DiskTier>,
+    /// Metrics of the tiers.
+    pub metrics: cache::Metrics,
+}
+
+/// Blocks on their way ahead of a reader.
+#[derive(Debug)]
+pub struct Ahead {
+    /// The blocks; dropped, they are not waited for.
+    pub coming: Vec<Coming<ReadError>>,
+    /// Where each ends, and its bytes.
+    pub blocks: Vec<(Offset, u64)>,
+    /// Where the last one ends.
+    pub end: Offset,
 }
 
 /// All it takes to read an object.
@@ -86,16 +116,39 @@ pub enum ReadError {
 }
 
 impl Objects {
-    /// A reader of `store` whose caches take at most `budget` together.
+    /// A reader of published records.
     #[must_use]
-    pub fn new(store: Store, budget: ByteCount) -> Self {
-        let eighth = ByteCount(budget.0 / 8);
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, memory, in_flight, disk, metrics } = parts;
+        let eighth = ByteCount(memory.0 / 8);
+        let blocks = ByteCount(memory.0 - 2 * eighth.0);
         Self {
             manifests: Manifests::new(store.clone(), eighth),
             store,
-            blocks: BlockCache::new(ByteCount(budget.0 - 2 * eighth.0)),
+            // Half of what is in memory may be there ahead of its reader, and no more than may be
+            // in flight.
+            most_ahead: (blocks.0 / 2).min(in_flight.0),
+            blocks: Blocks::new(cache::Parts {
+                memory: blocks,
+                in_flight,
+                disk,
+                metrics: metrics.clone(),
+            }),
             footers: Cache::new(eighth),
+            metrics,
         }
+    }
+
+    /// Bytes that may be read ahead of all readers together.
+    #[must_use]
+    pub fn most_ahead(&self) -> u64 {
+        self.most_ahead
+    }
+
+    /// Where reads are counted.
+    #[must_use]
+    pub fn metrics(&self) -> &cache::Metrics {
+        &self.metrics
     }
 
     /// A manifest version that the metadata names.
@@ -127,6 +180,7 @@ impl Objects {
     /// explains.
     pub async fn read(
         &self,
+        reader: ReaderId,
         at: &ObjectRef,
         partition: PartitionId,
         from: Offset,
@@ -140,8 +194,8 @@ impl Objects {
         while !blocks.is_empty() {
             let wanted = found.blocks_wanted(blocks);
             let (now, later) = blocks.split_at(wanted.min(blocks.len()));
-            for block in future::join_all(now.iter().map(|block| self.block(at, block))).await {
-                if !found.take(block?)? {
+            for block in self.get(reader, at, now).await? {
+                if !found.take(block)? {
                     return Ok(found.batches);
                 }
             }
@@ -165,7 +219,9 @@ impl Objects {
         let run = footer.find(partition, base).ok_or(ReadError::Gone)?;
         let block = run.block_of_time(time).and_then(|index| run.blocks.get(index));
         let Some(block) = block else { return Ok(Vec::new()) };
-        split(self.block(at, block).await?)
+        let blocks = self.get(NOBODY, at, std::slice::from_ref(block)).await?;
+        let batches: Result<Vec<_>, _> = blocks.into_iter().map(split).collect();
+        Ok(batches?.concat())
     }
 
     /// Producer state of `partition` where `newest` ends.
@@ -193,14 +249,82 @@ impl Objects {
         Ok(run.producers()?)
     }
 
-    async fn block(&self, at: &ObjectRef, block: &Block) -> Result<Bytes, ReadError> {
-        let key = BlockKey { object: at.object, range: block.range.clone() };
-        let filled = self.blocks.get(key, async {
-            let bytes = self.range(&at.key(), block.range.clone()).await?;
-            block.check(&bytes)?;
-            Ok::<_, ReadError>(bytes)
-        });
-        filled.await.map_err(|error| ReadError::clone(&error))
+    /// Begins to read blocks of `partition` from the one that covers `from` on: at least one,
+    /// further ones until they have `bytes`, to the end of the run at most.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub async fn ahead(
+        &self,
+        reader: ReaderId,
+        at: &ObjectRef,
+        partition: PartitionId,
+        from: Offset,
+        bytes: u64,
+    ) -> Result<Ahead, ReadError> {
+        let footer = self.footer(at).await?;
+        let run = footer.find(partition, from).ok_or(ReadError::Gone)?;
+        let first = run.block_of(from).ok_or(ReadError::Gone)?;
+        let blocks = run.blocks.get(first..).unwrap_or_default();
+        let ends = blocks.iter().skip(1).map(|block| block.base).chain([run.end]);
+        let mut left = bytes.max(1);
+        let mut end = from;
+        let mut wanted = Vec::new();
+        for (block, block_end) in blocks.iter().zip(ends) {
+            if left == 0 {
+                break;
+            }
+            let bytes = block.range.end - block.range.start;
+            left = left.saturating_sub(bytes);
+            wanted.push((block_end, bytes));
+            end = block_end;
+        }
+        let now = blocks.get(..wanted.len()).unwrap_or_default();
+        let coming = self.ask(reader, at, now).await;
+        Ok(Ahead { coming, blocks: wanted, end })
+    }
+
+    /// Blocks of one run, in order.
+    async fn get(
+        &self,
+        reader: ReaderId,
+        at: &ObjectRef,
+        blocks: &[Block],
+    ) -> Result<Vec<Bytes>, ReadError> {
+        let coming = self.ask(reader, at, blocks).await;
+        // All at once: one that nobody polls does not come.
+        future::try_join_all(coming.into_iter().map(Coming::bytes)).await
+    }
+
+    async fn ask(
+        &self,
+        reader: ReaderId,
+        at: &ObjectRef,
+        blocks: &[Block],
+    ) -> Vec<Coming<ReadError>> {
+        let wanted = |block: &Block| Wanted { range: block.range.clone(), crc: block.crc() };
+        let blocks = blocks.iter().map(wanted).collect();
+        self.blocks.ask(Ask { reader, object: at.object, blocks }, &self.fetch(at)).await
+    }
+
+    /// How blocks of an object are got out of the bucket.
+    fn fetch(&self, at: &ObjectRef) -> Fetch<ReadError> {
+        let (store, key) = (self.store.clone(), at.key());
+        Arc::new(move |blocks| {
+            let (store, key) = (store.clone(), key.clone());
+            Box::pin(async move {
+                let start = blocks.first().map_or(0, |block| block.range.start);
+                let length = |block: &Wanted| {
+                    usize::try_from(block.range.end - block.range.start).unwrap_or(usize::MAX)
+                };
+                let lengths: Vec<_> = blocks.iter().map(length).collect();
+                let pieces = store.get_pieces(&key, start, &lengths).await?;
+                for (block, bytes) in blocks.iter().zip(&pieces) {
+                    object::check_block(bytes, block.crc)?;
+                }
+                Ok(pieces)
+            })
+        })
     }
 
     async fn fill_footer(&self, at: &ObjectRef) -> Result<Arc<Footer>, ReadError> {
@@ -293,13 +417,14 @@ struct Found {
 impl Found {
     /// How many of `blocks` to ask for at once.
     fn blocks_wanted(&self, blocks: &[Block]) -> usize {
-        let mut room = u64::try_from(self.max_bytes - self.bytes).unwrap_or(u64::MAX);
+        let room = u64::try_from(self.max_bytes - self.bytes).unwrap_or(u64::MAX);
+        let mut room = room.min(AT_A_TIME);
         let fits = |block: &&Block| {
             let more = room > 0;
             room = room.saturating_sub(block.range.end - block.range.start);
             more
         };
-        blocks.iter().take_while(fits).count().clamp(1, PARALLEL)
+        blocks.iter().take_while(fits).count().max(1)
     }
 
     /// Takes a block's batches as far as they are wanted; whether more may be.

@@ -1,19 +1,26 @@
 //! The published side of partitions: the metadata says which object, `Objects` reads it.
 //!
-//! Owns: the way from an offset or a time to a run, over fresh runs and manifest alike.
-//! Does not own: caches, object bytes, retries of old plans.
+//! Owns: the way from an offset or a time to a run, over fresh runs and manifest alike; reading
+//! ahead along it. Does not own: caches, object bytes, retries of old plans, how far ahead.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future;
 
 use super::{
+    ahead::{Plan, Readers},
     history::{History, HistoryError},
     objects::{self, ObjectRef, Objects, Place, ReadError},
     retention,
 };
 use crate::{
+    cache::{AheadOutcome, Coming, ReaderId},
     cluster::{Cluster, State},
+    env::{clock::Clock, task::Tasks},
     object::ProducerSnapshot,
+    record::BatchView,
     store::Store,
     types::{LeaderEpoch, Millis, Offset, PartitionId},
 };
@@ -21,11 +28,16 @@ use crate::{
 /// How often raising a log start is tried: others change the partition too.
 const TRIES: u32 = 3;
 
-/// History by the cluster's metadata and the bucket.
+/// History by the cluster's metadata and the bucket; clones are the same one.
+#[derive(Clone)]
 pub(super) struct Published {
-    pub(super) cluster: Cluster,
-    pub(super) objects: Objects,
-    pub(super) store: Store,
+    cluster: Cluster,
+    objects: Objects,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    /// Owner of what reads ahead.
+    tasks: Tasks,
+    readers: Arc<Mutex<Readers>>,
 }
 
 /// A run, whoever names it.
@@ -36,6 +48,79 @@ struct Run {
 }
 
 impl Published {
+    pub(super) fn new(
+        cluster: Cluster,
+        objects: Objects,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+    ) -> Self {
+        let readers = Arc::new(Mutex::new(Readers::new(objects.most_ahead())));
+        Self { cluster, objects, store, clock, tasks, readers }
+    }
+
+    /// The object to read `offset` of a partition from; `None` when nothing published covers it.
+    async fn place(
+        &self,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> Result<Option<ObjectRef>, HistoryError> {
+        match self.cluster.with(|state| objects::locate(state, partition, offset)) {
+            Place::Nowhere => Ok(None),
+            Place::Object(at) => Ok(Some(at)),
+            Place::Manifest(version) => {
+                let manifest = self.objects.manifest(partition, version).await?;
+                Ok(manifest.find(offset).map(ObjectRef::of_run))
+            }
+        }
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Readers> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a reader got and reads ahead of it.
+    fn go_on(&self, reader: ReaderId, from: Offset, batches: &[Bytes]) {
+        let last = batches.last().and_then(|last| BatchView::parse(last.clone()).ok());
+        let Some(next) = last.map(|last| last.end_offset()) else { return };
+        let (plan, settled) = {
+            let mut readers = self.readers();
+            let plan = readers.finish(reader, from, next, self.clock.boot());
+            (plan, readers.settle())
+        };
+        self.objects.metrics().note_ahead(AheadOutcome::Used, settled.used);
+        self.objects.metrics().note_ahead(AheadOutcome::Wasted, settled.wasted);
+        if let Some(plan) = plan {
+            let published = self.clone();
+            self.tasks.spawn("read-ahead", async move {
+                // A read that comes to it finds out why, and tells its client.
+                drop(published.read_ahead(plan).await);
+                published.readers().done(plan.reader);
+            });
+        }
+    }
+
+    /// Reads ahead as planned, from object to object, until the blocks are in memory.
+    async fn read_ahead(&self, plan: Plan) -> Result<(), HistoryError> {
+        let Plan { reader, partition, mut from, bytes: mut left } = plan;
+        let mut coming = Vec::new();
+        while left > 0
+            && let Some(at) = self.place(partition, from).await?
+        {
+            let ahead = self.objects.ahead(reader, &at, partition, from, left).await?;
+            let bytes = ahead.blocks.iter().map(|(_, bytes)| bytes).sum();
+            if !self.readers().claim(reader, &ahead.blocks) {
+                break;
+            }
+            self.objects.metrics().note_ahead(AheadOutcome::Asked, bytes);
+            left = left.saturating_sub(bytes);
+            from = ahead.end;
+            coming.extend(ahead.coming);
+        }
+        future::join_all(coming.into_iter().map(Coming::bytes)).await;
+        Ok(())
+    }
+
     /// Published runs that end above `from`, oldest first.
     async fn runs(&self, partition: PartitionId, from: Offset) -> Result<Vec<Run>, HistoryError> {
         let (manifest, fresh) = self.cluster.with(|state| plan(state, partition, from));
@@ -61,18 +146,14 @@ impl History for Published {
         from: Offset,
         max_bytes: usize,
     ) -> Result<Vec<Bytes>, HistoryError> {
-        let at = match self.cluster.with(|state| objects::locate(state, partition, from)) {
-            Place::Nowhere => return Ok(Vec::new()),
-            Place::Object(at) => at,
-            Place::Manifest(version) => {
-                let manifest = self.objects.manifest(partition, version).await?;
-                match manifest.find(from) {
-                    None => return Ok(Vec::new()),
-                    Some(run) => ObjectRef::of_run(run),
-                }
-            }
-        };
-        Ok(self.objects.read(&at, partition, from, max_bytes).await?)
+        let Some(at) = self.place(partition, from).await? else { return Ok(Vec::new()) };
+        let reader = self.readers().begin(partition, from, self.clock.boot());
+        let batches = self.objects.read(reader, &at, partition, from, max_bytes).await?;
+        // A single batch beyond the limit may be left where it is.
+        if batches.iter().map(Bytes::len).sum::<usize>() <= max_bytes {
+            self.go_on(reader, from, &batches);
+        }
+        Ok(batches)
     }
 
     async fn seek(

@@ -12,6 +12,7 @@ use super::{
     upload::{self, Bucket, Ids, Packer, Stretch, TopicConfigs},
 };
 use crate::{
+    cache::{self, ReaderId},
     cluster::{
         self, Cluster, Member, Record,
         configs::{Layers, TopicConfig},
@@ -77,7 +78,7 @@ impl World {
         };
         let registered = cluster.commit(vec![register]).await.unwrap();
         let incarnation = Incarnation(registered.index.0);
-        let objects = Objects::new(store.clone(), ByteCount::mib(8));
+        let objects = objects(&store);
         let ids = Ids::default();
         let clock = Arc::new(SimClock::at(real.clock.wall()));
         let env = Env { clock: clock.clone(), ..real.clone() };
@@ -182,6 +183,17 @@ impl World {
     }
 }
 
+/// A reader of published records with little memory and no disk.
+pub(super) fn objects(store: &Store) -> Objects {
+    Objects::new(super::objects::Parts {
+        store: store.clone(),
+        memory: ByteCount::mib(8),
+        in_flight: ByteCount::mib(8),
+        disk: None,
+        metrics: cache::Metrics::default(),
+    })
+}
+
 /// Every published batch of a partition from `from` on, as a reader of the bucket sees it.
 pub(super) async fn read(
     cluster: &Cluster,
@@ -199,7 +211,7 @@ pub(super) async fn read(
                 ObjectRef::of_run(manifest.find(from).unwrap())
             }
         };
-        let read = objects.read(&at, partition, from, 1 << 20).await.unwrap();
+        let read = objects.read(ReaderId(1), &at, partition, from, 1 << 20).await.unwrap();
         from = BatchView::parse(read.last().unwrap().clone()).unwrap().end_offset();
         batches.extend(read);
     }

@@ -179,20 +179,19 @@ impl Run {
 }
 
 impl Block {
-    /// Checks the bytes read for this block.
-    ///
-    /// # Errors
-    /// `Damaged` when they are not what was written.
-    pub fn check(&self, bytes: &[u8]) -> Result<(), Error> {
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if length != self.range.end - self.range.start {
-            return Err(Error::Damaged("length of a block"));
-        }
-        if super::crc32c([bytes]) != self.crc {
-            return Err(Error::Damaged("CRC of a block"));
-        }
-        Ok(())
+    /// CRC32C of its bytes.
+    #[must_use]
+    pub fn crc(&self) -> u32 {
+        self.crc
     }
+}
+
+/// Checks bytes read for a block with this CRC.
+///
+/// # Errors
+/// `Damaged` when they are not what was written.
+pub fn check_block(bytes: &[u8], crc: u32) -> Result<(), Error> {
+    if super::crc32c([bytes]) == crc { Ok(()) } else { Err(Error::Damaged("CRC of a block")) }
 }
 
 fn decode_run(wire: format::Run, position: u64) -> Result<Run, Error> {

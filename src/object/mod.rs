@@ -14,7 +14,7 @@ mod producer;
 
 pub use builder::{BatchInput, Builder, Built, BuiltRun, RunInput};
 pub use error::Error;
-pub use footer::{AbortedTransaction, Block, EpochStart, Footer, Run};
+pub use footer::{AbortedTransaction, Block, EpochStart, Footer, Run, check_block};
 pub use format::{MAX_FOOTER_BYTES, TRAILER_BYTES, VERSION};
 pub use producer::{
     OpenTransaction, ProducerBatch, ProducerSnapshot, decode_producers, encode_producers,

@@ -7,9 +7,9 @@
 use std::{fmt, ops::Range};
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use super::{Failure, GetError, Key, Outcome};
+use super::{Failure, FailureKind, GetError, Key, Outcome};
 use crate::types::Millis;
 
 /// Which content an object has, as its store tells; opaque, compared for equality only. Equal
@@ -85,6 +85,19 @@ pub trait Bucket: fmt::Debug + Send + Sync {
     async fn get(&self, key: &Key, unless: Option<&Version>) -> Result<Option<Found>, GetError>;
     /// Exactly the bytes of `range`.
     async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, GetError>;
+    /// Exactly the bytes from `start` on, in pieces of these lengths. Each piece has memory of its
+    /// own, so that one that is kept does not keep the others.
+    async fn get_pieces(
+        &self,
+        key: &Key,
+        start: u64,
+        lengths: &[usize],
+    ) -> Result<Vec<Bytes>, GetError> {
+        let mut cutter = Cutter::new(lengths);
+        let bytes = self.get_range(key, start..start.saturating_add(cutter.total())).await?;
+        cutter.push(&bytes);
+        Ok(cutter.finish(key)?)
+    }
     /// An object's outside.
     async fn head(&self, key: &Key) -> Result<Head, GetError>;
     /// Writes a whole object under a condition, in one try.
@@ -93,6 +106,58 @@ pub trait Bucket: fmt::Debug + Send + Sync {
     async fn delete(&self, key: &Key) -> Result<(), Failure>;
     /// A page of the objects in the folder `prefix` whose keys come after `after`.
     async fn list(&self, prefix: &Key, after: Option<&Key>) -> Result<Page, Failure>;
+}
+
+/// Cuts a body into pieces as it comes.
+pub(super) struct Cutter {
+    pieces: Vec<BytesMut>,
+    lengths: Vec<usize>,
+    /// Bytes beyond the last piece.
+    beyond: usize,
+}
+
+impl Cutter {
+    pub(super) fn new(lengths: &[usize]) -> Self {
+        Self { pieces: Vec::with_capacity(lengths.len()), lengths: lengths.to_vec(), beyond: 0 }
+    }
+
+    /// Length of all pieces.
+    pub(super) fn total(&self) -> u64 {
+        self.lengths.iter().map(|length| u64::try_from(*length).unwrap_or(u64::MAX)).sum()
+    }
+
+    /// Takes the next bytes of the body.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let at = self.pieces.len().saturating_sub(1);
+            let length = self.lengths.get(at).copied().unwrap_or(0);
+            match self.pieces.last_mut().filter(|piece| piece.len() < length) {
+                Some(piece) => {
+                    let (now, later) = bytes.split_at(bytes.len().min(length - piece.len()));
+                    piece.extend_from_slice(now);
+                    bytes = later;
+                }
+                None => match self.lengths.get(self.pieces.len()) {
+                    Some(next) => self.pieces.push(BytesMut::with_capacity(*next)),
+                    None => {
+                        self.beyond += bytes.len();
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// The pieces, if the body was as long as they are together.
+    pub(super) fn finish(self, key: &Key) -> Result<Vec<Bytes>, Failure> {
+        let came = self.pieces.iter().map(BytesMut::len).sum::<usize>() + self.beyond;
+        let wanted: usize = self.lengths.iter().sum();
+        if came != wanted {
+            let text = format!("{came} bytes came of the {wanted} asked for of {key}");
+            return Err(Failure::new(FailureKind::Other, text));
+        }
+        Ok(self.pieces.into_iter().map(BytesMut::freeze).collect())
+    }
 }
 
 /// Whether `key` lies in the folder `prefix`.

@@ -120,6 +120,19 @@ impl Bucket for Metered {
         result
     }
 
+    async fn get_pieces(
+        &self,
+        key: &Key,
+        start: u64,
+        lengths: &[usize],
+    ) -> Result<Vec<Bytes>, GetError> {
+        let since = self.clock.boot();
+        let result = self.inner.get_pieces(key, start, lengths).await;
+        let bytes = result.as_ref().map_or(0, |pieces| pieces.iter().map(length).sum());
+        self.note("get_range", of_read(&result), bytes, since);
+        result
+    }
+
     async fn head(&self, key: &Key) -> Result<Head, GetError> {
         let since = self.clock.boot();
         let result = self.inner.head(key).await;

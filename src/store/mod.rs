@@ -117,6 +117,20 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Exactly the bytes from `start` on, in pieces of these lengths, by one request. Each piece
+    /// has memory of its own.
+    ///
+    /// # Errors
+    /// As `get_range`.
+    pub async fn get_pieces(
+        &self,
+        key: &Key,
+        start: u64,
+        lengths: &[usize],
+    ) -> Result<Vec<Bytes>, GetError> {
+        self.read(self.bucket.get_pieces(key, start, lengths).await)
+    }
+
     /// An object's length and time.
     ///
     /// # Errors

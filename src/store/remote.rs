@@ -17,7 +17,9 @@ use object_store::{
 use super::{
     Failure, FailureKind, GetError, Key, Outcome,
     answer::{Meaning, meaning},
-    bucket::{Bucket, Condition, Found, Head, Listed, PAGE_KEYS, Page, Version, total_bytes},
+    bucket::{
+        Bucket, Condition, Cutter, Found, Head, Listed, PAGE_KEYS, Page, Version, total_bytes,
+    },
 };
 use crate::{env::clock, types::Millis};
 
@@ -101,6 +103,10 @@ impl Remote {
         self.in_time(length, result.bytes()).await?.map_err(|error| self.failure(&error))
     }
 
+    fn unasked(&self) -> Failure {
+        Failure::new(FailureKind::Other, format!("{} answered 304", self.name))
+    }
+
     fn listed(&self, meta: &ObjectMeta) -> Option<Listed> {
         let key = Key::listed(self.key(&meta.location)?);
         Some(Listed { key, bytes: meta.size, modified: modified(meta) })
@@ -126,9 +132,30 @@ impl Bucket for Remote {
     }
 
     async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, GetError> {
-        let unasked = || Failure::new(FailureKind::Other, format!("{} answered 304", self.name));
-        let result = self.ask(key, bounded(range)).await?.ok_or_else(unasked)?;
+        let result = self.ask(key, bounded(range)).await?.ok_or_else(|| self.unasked())?;
         Ok(self.body(result).await?)
+    }
+
+    async fn get_pieces(
+        &self,
+        key: &Key,
+        start: u64,
+        lengths: &[usize],
+    ) -> Result<Vec<Bytes>, GetError> {
+        let mut cutter = Cutter::new(lengths);
+        let range = start..start.saturating_add(cutter.total());
+        let result = self.ask(key, bounded(range.clone())).await?;
+        let mut body = result.ok_or_else(|| self.unasked())?.into_stream();
+        // Straight from the connection's buffers into the pieces: the only copy there is.
+        let cutting = async {
+            while let Some(bytes) = body.next().await {
+                cutter.push(&bytes?);
+            }
+            Ok(())
+        };
+        let cut = self.in_time(range.end - range.start, cutting).await?;
+        cut.map_err(|error| self.failure(&error))?;
+        Ok(cutter.finish(key)?)
     }
 
     async fn head(&self, key: &Key) -> Result<Head, GetError> {

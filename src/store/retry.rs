@@ -81,6 +81,15 @@ impl Bucket for Retrying {
         read!(self, self.inner.get_range(key, range.clone()))
     }
 
+    async fn get_pieces(
+        &self,
+        key: &Key,
+        start: u64,
+        lengths: &[usize],
+    ) -> Result<Vec<Bytes>, GetError> {
+        read!(self, self.inner.get_pieces(key, start, lengths))
+    }
+
     async fn head(&self, key: &Key) -> Result<Head, GetError> {
         read!(self, self.inner.head(key))
     }

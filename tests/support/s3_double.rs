@@ -73,6 +73,7 @@ struct Shared {
     orders: VecDeque<Order>,
     always: Option<(u16, &'static str)>,
     requests: Vec<String>,
+    ranges: Vec<(String, std::ops::Range<u64>)>,
     writes: u64,
     clock_behind: Duration,
 }
@@ -153,6 +154,11 @@ impl S3Double {
     pub(crate) fn requests(&self, method: &str) -> Vec<String> {
         let begins = |line: &&String| line.starts_with(method);
         self.lock().requests.iter().filter(begins).cloned().collect()
+    }
+
+    /// Key and range of each ranged GET so far.
+    pub(crate) fn ranges(&self) -> Vec<(String, std::ops::Range<u64>)> {
+        self.lock().ranges.clone()
     }
 
     /// Lets the server's clock lag.
@@ -298,6 +304,12 @@ fn error(status: u16, code: &str) -> Reply {
 impl Shared {
     fn note(&mut self, request: &Request) -> Option<Fault> {
         self.requests.push(format!("{} {}", request.method, request.key));
+        let range = request.headers.get("range").and_then(|range| range.strip_prefix("bytes="));
+        if let Some((first, last)) = range.and_then(|range| range.split_once('-'))
+            && let (Ok(first), Ok(last)) = (first.parse(), last.parse::<u64>())
+        {
+            self.ranges.push((request.key.clone(), first..last + 1));
+        }
         if let Some((status, code)) = self.always {
             return Some(Fault::Answer(status, code));
         }

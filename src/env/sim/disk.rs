@@ -44,6 +44,7 @@ struct Inner {
     capacity: Option<u64>,
     operations: u64,
     faults: BTreeMap<u64, Fault>,
+    unreadable: bool,
     dead: bool,
 }
 
@@ -88,6 +89,11 @@ impl SimDisk {
     /// Lets the changing operation numbered `operation` (from 0) meet `fault`.
     pub fn fault_at(&self, operation: u64, fault: Fault) {
         self.lock().faults.insert(operation, fault);
+    }
+
+    /// Lets every read of an open file fail, or none.
+    pub fn set_unreadable(&self, unreadable: bool) {
+        self.lock().unreadable = unreadable;
     }
 
     /// Cuts the power now.
@@ -409,6 +415,9 @@ impl DiskFile for SimFile {
     fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {
         let mut inner = self.disk.lock();
         inner.alive()?;
+        if inner.unreadable {
+            return Err(io::Error::other("unreadable"));
+        }
         let at = index(position);
         let seen = &inner.file(self.id)?.seen;
         let bytes = seen.get(at..at + into.len()).ok_or(io::ErrorKind::UnexpectedEof)?;

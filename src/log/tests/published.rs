@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    env::task::Tasks,
     log::{
         history::{History, HistoryError},
         published::Published,
@@ -12,7 +13,8 @@ use crate::{
 
 fn history(world: &World) -> Published {
     let (cluster, objects) = (world.cluster.clone(), world.objects.clone());
-    Published { cluster, objects, store: world.store.clone() }
+    let clock = Arc::clone(&world.env.clock);
+    Published::new(cluster, objects, world.store.clone(), clock, Tasks::new())
 }
 
 fn time(after: i64) -> Millis {
