@@ -5,7 +5,7 @@
 //! is dropped when the writer is busy; queued bytes are bounded; a block that leaves was checked
 //! for key, length and CRC.
 //!
-//! The disk may be the WAL's, so writes are paced, and nothing is synced (ADR 0008).
+//! The disk may be the WAL's, so writes are paced, and nothing is synced (ADR 0009).
 
 mod format;
 mod pace;
