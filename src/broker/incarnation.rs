@@ -273,10 +273,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
         })));
         let Some(listener) = self.door.open()? else { return Ok(()) };
-        let config = kafka::Config {
-            max_connections: usize::try_from(self.config.max_connections).unwrap_or(usize::MAX),
-            ..kafka::Config::default()
-        };
+        let config = self.kafka_config();
         let services = kafka::Services { service: self.service.subscribe() };
         kafka::Server::start(listener, services, &self.tasks, config, self.metrics.kafka.clone());
         Ok(())

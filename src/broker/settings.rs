@@ -6,12 +6,17 @@ use super::Broker;
 use crate::{
     cluster::{
         State,
-        configs::{BrokerConfig, TopicConfig},
+        configs::{BrokerConfig, Layers, TopicConfig, Values},
     },
-    group,
+    group, kafka,
     log::upload::TopicConfigs,
-    types::BrokerId,
+    types::{BrokerId, ByteCount},
 };
+
+/// What `connections.max.idle.ms` may say at least: less would cut clients between two bytes.
+const MIN_IDLE: Duration = Duration::from_millis(100);
+/// What it may say at most.
+const MAX_IDLE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Broker {
     /// How a topic is configured, as the metadata says at the moment of asking.
@@ -20,6 +25,26 @@ impl Broker {
         Arc::new(move |state, topic| {
             TopicConfig::resolve(&topic.configs, &state.layers(broker, &given))
         })
+    }
+
+    /// The limits of Kafka's listener that only a restart changes.
+    pub(super) fn kafka_config(&self) -> kafka::Config {
+        let none = Values::new();
+        let layers = Layers { broker: &none, cluster: &none, given: &self.given };
+        let config = BrokerConfig::resolve(&layers);
+        let defaults = kafka::Config::default();
+        let bytes = |bytes: i64| u64::try_from(bytes).ok().map(ByteCount);
+        kafka::Config {
+            max_connections: usize::try_from(self.config.max_connections).unwrap_or(usize::MAX),
+            max_request: bytes(config.socket_request_max_bytes.into())
+                .unwrap_or(defaults.max_request),
+            request_memory: bytes(config.queued_max_request_bytes)
+                .unwrap_or(defaults.request_memory),
+            // As good as never, and far from what a timer cannot count.
+            max_idle: u64::try_from(config.connections_max_idle_ms)
+                .map_or(MAX_IDLE, Duration::from_millis)
+                .clamp(MIN_IDLE, MAX_IDLE),
+        }
     }
 
     /// How groups are run.

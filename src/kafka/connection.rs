@@ -9,7 +9,10 @@ use std::{
     collections::VecDeque,
     io::{self, IoSlice},
     net::IpAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,8 +35,6 @@ use super::{
 };
 use crate::env::{clock, net::TcpStream};
 
-/// Characters of a client's name that a log line shows: it may send 32 KiB of them.
-const LOGGED_CHARS: usize = 200;
 /// Replies owed to a client at one time.
 const MAX_IN_FLIGHT: u16 = 100;
 /// How long a request waits for a broker that is between two incarnations before it gets an error
@@ -41,6 +42,9 @@ const MAX_IN_FLIGHT: u16 = 100;
 const AWAY_WAIT: Duration = Duration::from_millis(500);
 /// How long one waits for a broker that has never served before its connection is closed.
 const START_WAIT: Duration = Duration::from_secs(10);
+/// Bytes a second below which a client that reads its replies too slowly is given up, once the
+/// idle time is over too: the replies are memory.
+const SLOWEST: u64 = 16 * 1024;
 /// Chunks given to one vectored write.
 const MAX_SLICES: usize = 64;
 
@@ -95,19 +99,19 @@ pub(super) async fn serve(stream: TcpStream, host: IpAddr, shared: Arc<Shared>) 
         client_id: Arc::from(""),
         owe,
         in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT.into())),
+        wrote: Arc::new(AtomicBool::new(false)),
     };
+    let out = Out { write, shared: Arc::clone(&shared), wrote: Arc::clone(&requests.wrote) };
     let ended = tokio::select! {
         biased;
         () = stopping.cancelled() => return,
-        Err(ended) = reply(write, owed, &shared) => ended,
+        Err(ended) = reply(out, owed) => ended,
         ended = requests.run(reader) => ended,
     };
     let ended = delay_off.map_or_else(Ended::Socket, |()| ended);
     if let Ended::BadRequest(error) = &ended {
         shared.metrics.bad_requests.inc();
-        let client_id: String = requests.client_id.chars().take(LOGGED_CHARS).collect();
-        let client_id = client_id.escape_debug();
-        tracing::warn!(client = %host, %client_id, %error, "bad request, connection closed");
+        shared.complaints.say(host, &requests.client_id, error);
     } else {
         tracing::debug!(client = %host, reason = %ended, "connection ended");
     }
@@ -120,6 +124,8 @@ struct Requests {
     client_id: Arc<str>,
     owe: mpsc::Sender<Owed>,
     in_flight: Arc<Semaphore>,
+    /// Whether bytes were written since last asked: such a connection is not idle.
+    wrote: Arc<AtomicBool>,
 }
 
 impl Requests {
@@ -139,8 +145,11 @@ impl Requests {
         &mut self,
         reader: &mut FrameReader<R>,
     ) -> Result<(), Ended> {
-        let busy = || self.in_flight.available_permits() < MAX_IN_FLIGHT.into();
-        let Frame { bytes, mut memory } = reader.next(busy).await?;
+        let active = || {
+            let owing = self.in_flight.available_permits() < MAX_IN_FLIGHT.into();
+            self.wrote.swap(false, Ordering::Relaxed) || owing
+        };
+        let Frame { bytes, mut memory } = reader.next(active).await?;
         self.shared.metrics.request_bytes.inc_by(bytes.len().try_into().unwrap_or(0));
         let request = Request::parse(bytes)?;
         if *self.client_id.as_bytes() != request.client_id[..] {
@@ -214,11 +223,17 @@ fn at_once(answer: Answer) -> Later {
     futures::future::ready(Ok(answer)).boxed()
 }
 
-/// The writing side: each reply as it is due, those that are ready together.
+/// The writing side.
+struct Out<W> {
+    write: W,
+    shared: Arc<Shared>,
+    wrote: Arc<AtomicBool>,
+}
+
+/// Writes each reply as it is due, those that are ready together.
 async fn reply<W: AsyncWrite + Unpin>(
-    mut write: W,
+    mut out: Out<W>,
     mut owed: mpsc::Receiver<Owed>,
-    shared: &Shared,
 ) -> Result<(), Ended> {
     let mut chunks = VecDeque::new();
     let mut answered = Vec::new();
@@ -227,7 +242,7 @@ async fn reply<W: AsyncWrite + Unpin>(
         let answer = match (&mut due.answer).now_or_never() {
             Some(answer) => answer,
             None => {
-                send(&mut write, &mut chunks, shared).await?;
+                out.send(&mut chunks).await?;
                 answered.clear();
                 (&mut due.answer).await
             }
@@ -240,7 +255,7 @@ async fn reply<W: AsyncWrite + Unpin>(
             }
             Answer::Silent => {}
             Answer::Close => {
-                send(&mut write, &mut chunks, shared).await?;
+                out.send(&mut chunks).await?;
                 return Err(Ended::Answered);
             }
         }
@@ -248,7 +263,7 @@ async fn reply<W: AsyncWrite + Unpin>(
         answered.push((due.permits, due.memory));
         next = owed.try_recv().ok();
         if next.is_none() {
-            send(&mut write, &mut chunks, shared).await?;
+            out.send(&mut chunks).await?;
             answered.clear();
             next = owed.recv().await;
         }
@@ -256,34 +271,43 @@ async fn reply<W: AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// Writes `chunks` out; a client that takes nothing for the idle time is given up.
-async fn send<W: AsyncWrite + Unpin>(
-    write: &mut W,
-    chunks: &mut VecDeque<Bytes>,
-    shared: &Shared,
-) -> Result<(), Ended> {
-    while !chunks.is_empty() {
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let count = chunks.len().min(MAX_SLICES);
-        for (slice, chunk) in slices.iter_mut().zip(chunks.iter()) {
-            *slice = IoSlice::new(chunk);
-        }
-        let slices = slices.get(..count).unwrap_or_default();
-        let written = clock::timeout(shared.config.max_idle, write.write_vectored(slices)).await;
-        let mut written = written.map_err(|_| Ended::TimedOut)??;
-        if written == 0 {
-            return Err(Ended::Socket(io::ErrorKind::WriteZero.into()));
-        }
-        shared.metrics.response_bytes.inc_by(written.try_into().unwrap_or(0));
-        while let Some(front) = chunks.front_mut() {
-            let taken = written.min(front.len());
-            front.advance(taken);
-            written -= taken;
-            if !front.is_empty() {
-                break;
-            }
-            chunks.pop_front();
-        }
+impl<W: AsyncWrite + Unpin> Out<W> {
+    /// Writes `chunks` out. A client that takes nothing for the idle time is given up, and one that
+    /// takes less than [`SLOWEST`] beyond it.
+    async fn send(&mut self, chunks: &mut VecDeque<Bytes>) -> Result<(), Ended> {
+        let bytes: usize = chunks.iter().map(Bytes::len).sum();
+        let seconds = u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST;
+        let patience = self.shared.config.max_idle.saturating_add(Duration::from_secs(seconds));
+        let sent = clock::timeout(patience, self.send_all(chunks)).await;
+        sent.unwrap_or(Err(Ended::TimedOut))
     }
-    Ok(())
+
+    async fn send_all(&mut self, chunks: &mut VecDeque<Bytes>) -> Result<(), Ended> {
+        while !chunks.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = chunks.len().min(MAX_SLICES);
+            for (slice, chunk) in slices.iter_mut().zip(chunks.iter()) {
+                *slice = IoSlice::new(chunk);
+            }
+            let slices = slices.get(..count).unwrap_or_default();
+            let write = self.write.write_vectored(slices);
+            let written = clock::timeout(self.shared.config.max_idle, write).await;
+            let mut written = written.map_err(|_| Ended::TimedOut)??;
+            if written == 0 {
+                return Err(Ended::Socket(io::ErrorKind::WriteZero.into()));
+            }
+            self.wrote.store(true, Ordering::Relaxed);
+            self.shared.metrics.response_bytes.inc_by(written.try_into().unwrap_or(0));
+            while let Some(front) = chunks.front_mut() {
+                let taken = written.min(front.len());
+                front.advance(taken);
+                written -= taken;
+                if !front.is_empty() {
+                    break;
+                }
+                chunks.pop_front();
+            }
+        }
+        Ok(())
+    }
 }

@@ -212,6 +212,10 @@ impl Encoder {
         self.open.put_i16(value);
     }
 
+    pub(crate) fn bool(&mut self, value: bool) {
+        self.open.put_u8(value.into());
+    }
+
     pub(crate) fn i32(&mut self, value: i32) {
         self.open.put_i32(value);
     }

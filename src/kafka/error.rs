@@ -28,6 +28,9 @@ pub(crate) enum BadRequest {
         /// As sent.
         version: i16,
     },
+    /// Not Kafka's protocol at all.
+    #[error("the client speaks {0}, this listener is plain Kafka (security.protocol=PLAINTEXT)")]
+    OtherProtocol(&'static str),
     /// Larger than this API may be.
     #[error("a frame of {bytes} bytes, allowed are 1 to {limit}")]
     FrameSize {
@@ -48,8 +51,7 @@ impl From<ProtoError> for BadRequest {
 /// wait for a coordinator or a producer id at once; librdkafka retries any other for ever.
 pub(crate) const NO_TRANSACTIONS: Code = Code::TransactionalIdAuthorizationFailed;
 /// The text beside [`NO_TRANSACTIONS`], where an answer has room for one.
-pub(crate) const NO_TRANSACTIONS_TEXT: &str =
-    "transactions are not served yet: remove transactional.id (idempotence works without)";
+pub(crate) const NO_TRANSACTIONS_TEXT: &str = "transactions are not supported by this broker yet";
 
 /// A domain error as Kafka's code.
 pub(crate) trait Coded {

@@ -6,7 +6,9 @@
 //! panics, aborts or allocates more than a small multiple of the bytes that arrived; an API that
 //! is not in the table is not advertised.
 
+mod admission;
 mod api;
+mod complaints;
 mod connection;
 mod context;
 mod decode;

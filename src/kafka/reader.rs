@@ -30,6 +30,8 @@ const BUFFER_IDLE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes a second below which a large frame is given up.
 const SLOWEST: u64 = 64 * 1024;
+/// How often activity is looked for in the idle time.
+const LOOKS: u32 = 8;
 /// API key of Produce.
 const PRODUCE: i16 = 0;
 
@@ -63,28 +65,43 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self { read, buffer: BytesMut::new(), shared }
     }
 
-    /// The next frame; `busy` tells whether replies are owed, while which silence is not idleness.
-    pub(super) async fn next(&mut self, busy: impl Fn() -> bool) -> Result<Frame, ReadError> {
-        self.wait(busy).await?;
-        patient(PATIENCE, self.fill(4)).await?;
+    /// The next frame; `active` tells whether replies are owed or were written since it was last
+    /// asked: such a connection is not idle.
+    pub(super) async fn next(&mut self, active: impl Fn() -> bool) -> Result<Frame, ReadError> {
+        self.wait(active).await?;
+        let patience = PATIENCE.min(self.shared.config.max_idle);
+        patient(patience, self.fill(4)).await?;
+        self.check_protocol()?;
         let length = self.peek::<4>(0).map_or(0, i32::from_be_bytes);
         self.check(length, self.shared.config.max_request.0)?;
         let total = usize::try_from(length).unwrap_or(0).saturating_add(4);
-        patient(PATIENCE, self.fill(total.min(6))).await?;
+        patient(patience, self.fill(total.min(6))).await?;
         if self.peek::<2>(4).map(i16::from_be_bytes) != Some(PRODUCE) {
             self.check(length, MAX_PLAIN_BYTES)?;
         }
-        patient(PATIENCE, self.fill(total.min(SMALL_BYTES))).await?;
+        patient(patience, self.fill(total.min(SMALL_BYTES))).await?;
         let mut memory = None;
         if total > SMALL_BYTES {
             let share = u32::try_from(total).unwrap_or(u32::MAX);
             let permits = Arc::clone(&self.shared.memory).acquire_many_owned(share).await;
             memory = Some(permits.map_err(|_| ReadError::TimedOut)?);
             let seconds = u64::try_from(total).unwrap_or(u64::MAX) / SLOWEST;
-            patient(PATIENCE + Duration::from_secs(seconds), self.fill(total)).await?;
+            patient(patience + Duration::from_secs(seconds), self.fill(total)).await?;
         }
         let bytes = self.buffer.split_to(total).freeze().slice(4..);
         Ok(Frame { bytes, memory })
+    }
+
+    /// A client that speaks another protocol is told apart, for the log line.
+    fn check_protocol(&self) -> Result<(), ReadError> {
+        match self.peek::<4>(0) {
+            // A TLS handshake record of any version.
+            Some([0x16, 0x03, ..]) => Err(ReadError::Bad(BadRequest::OtherProtocol("TLS"))),
+            Some(
+                [b'G', b'E', b'T', b' '] | [b'P', b'O', b'S', b'T'] | [b'H', b'E', b'A', b'D'],
+            ) => Err(ReadError::Bad(BadRequest::OtherProtocol("HTTP"))),
+            _ => Ok(()),
+        }
     }
 
     fn check(&self, length: i32, limit: u64) -> Result<(), ReadError> {
@@ -98,21 +115,28 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Waits for the first byte of a frame.
-    async fn wait(&mut self, busy: impl Fn() -> bool) -> Result<(), ReadError> {
+    async fn wait(&mut self, active: impl Fn() -> bool) -> Result<(), ReadError> {
         if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BYTES {
             if let Ok(read) = clock::timeout(BUFFER_IDLE, self.fill(1)).await {
                 return read;
             }
             self.buffer = BytesMut::new();
         }
+        // Activity is looked for several times in the idle time, so that what counts is the time
+        // since the last byte of either side and not since a look at the clock.
+        let look = self.shared.config.max_idle / LOOKS;
+        let mut quiet = 0;
         while self.buffer.is_empty() {
             self.buffer.reserve(IDLE_BYTES);
             let read = self.read.read_buf(&mut self.buffer);
-            match clock::timeout(self.shared.config.max_idle, read).await {
+            match clock::timeout(look, read).await {
                 Ok(Ok(0)) => return Err(ReadError::Closed),
                 Ok(read) => drop(read.map_err(ReadError::Socket)?),
-                Err(_) if busy() => {}
-                Err(_) => return Err(ReadError::TimedOut),
+                Err(_) if active() => quiet = 0,
+                Err(_) => quiet += 1,
+            }
+            if quiet >= LOOKS {
+                return Err(ReadError::TimedOut);
             }
         }
         Ok(())
@@ -153,7 +177,7 @@ mod tests {
     use super::*;
     use crate::{
         env::task::Tasks,
-        kafka::{Config, Metrics, Service, Services},
+        kafka::{Config, Metrics, Service, Services, complaints::Complaints},
     };
 
     fn reader(max_idle: Duration) -> (FrameReader<DuplexStream>, DuplexStream, Arc<Shared>) {
@@ -164,6 +188,7 @@ mod tests {
             metrics: Metrics::default(),
             tasks: Tasks::new(),
             memory: Arc::new(Semaphore::new(1 << 20)),
+            complaints: Complaints::default(),
         });
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         (FrameReader::new(ours, Arc::clone(&shared)), theirs, shared)

@@ -6,8 +6,15 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
-use super::{Metrics, Services, connection};
+use super::{
+    Metrics, Services,
+    admission::{Admission, Limits, Pace},
+    complaints::Complaints,
+    connection,
+    context::Service,
+};
 use crate::{
+    cluster::configs::BrokerConfig,
     env::{clock, net::TcpListener, task::Tasks},
     types::ByteCount,
 };
@@ -15,12 +22,12 @@ use crate::{
 /// Limits of the Kafka face.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Connections at one time (`max.connections`); one more is closed at once.
+    /// Connections at one time, whatever `max.connections` says; one more is closed at once.
     pub max_connections: usize,
     /// Largest request (`socket.request.max.bytes`).
     pub max_request: ByteCount,
-    /// Memory of requests being read or run, all connections together; small requests
-    /// (64 KiB) are not counted.
+    /// Memory of requests being read or run, all connections together
+    /// (`queued.max.request.bytes`); small requests (64 KiB) are not counted.
     pub request_memory: ByteCount,
     /// A connection without a request for this long is closed (`connections.max.idle.ms`).
     pub max_idle: Duration,
@@ -48,6 +55,18 @@ pub(super) struct Shared {
     pub(super) tasks: Tasks,
     /// Bytes of `request_memory` not taken.
     pub(super) memory: Arc<Semaphore>,
+    pub(super) complaints: Complaints,
+}
+
+impl Shared {
+    /// How many may connect, as configured now; `last` stays while nobody serves who knows.
+    fn limits(&self, last: Limits) -> Limits {
+        let Service::Open(serving) = &*self.services.service.borrow() else { return last };
+        let config = serving
+            .cluster
+            .with(|state| BrokerConfig::resolve(&state.layers(serving.broker, &serving.given)));
+        Limits::of(&config, self.config.max_connections)
+    }
 }
 
 impl Server {
@@ -62,19 +81,33 @@ impl Server {
         let memory = config.request_memory.0.max(config.max_request.0);
         let memory = usize::try_from(memory).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let memory = Arc::new(Semaphore::new(memory));
-        let shared = Shared { config, services, metrics, tasks: tasks.clone(), memory };
-        tasks.spawn("kafka listener", accept(listener, Arc::new(shared)));
+        let complaints = Complaints::default();
+        let tasks_too = tasks.clone();
+        let shared = Shared { config, services, metrics, tasks: tasks_too, memory, complaints };
+        let shared = Arc::new(shared);
+        let turning = Arc::clone(&shared);
+        tasks.spawn("kafka complaints", async move {
+            turning.complaints.turns(turning.tasks.clone()).await;
+        });
+        tasks.spawn("kafka listener", accept(listener, shared));
     }
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let stopping = shared.tasks.stopping();
-    let slots = Arc::new(Semaphore::new(shared.config.max_connections));
+    let admission = Admission::default();
+    let mut pace = Pace::new();
+    let mut limits = Limits::of(&BrokerConfig::default(), shared.config.max_connections);
     loop {
+        limits = shared.limits(limits);
+        let next = async {
+            pace.wait(&limits).await;
+            listener.accept().await
+        };
         let accepted = tokio::select! {
             biased;
             () = stopping.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = next => accepted,
         };
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
@@ -85,10 +118,15 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            shared.metrics.refused_connections.inc();
-            tracing::debug!(%address, "over the connection limit");
-            continue;
+        pace.pass();
+        limits = shared.limits(limits);
+        let admitted = match admission.admit(address.ip(), &limits) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                shared.metrics.refused_connections.inc();
+                tracing::debug!(%address, reason = %refused, "connection closed at once");
+                continue;
+            }
         };
         let task = connection::serve(stream, address.ip(), Arc::clone(&shared));
         shared.metrics.connections.inc();
@@ -96,7 +134,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         shared.tasks.spawn("kafka connection", async move {
             let open = Open(gauge);
             task.await;
-            drop((open, slot));
+            drop((open, admitted));
         });
     }
 }

@@ -38,7 +38,8 @@ fn row(api: &Api) -> ApiVersion {
 /// The answer to ApiVersions in `version`, and the version it is encoded in.
 ///
 /// A version that is not served is answered in version 0 with the range that is (KIP-511), its
-/// body unread. No feature is finalized yet, so none of the tagged fields is written: they would
+/// body unread. Every feature is at 0, which Kafka says by leaving it out: clients then cap their
+/// transactional requests at the first protocol. So none of the tagged fields is written: they would
 /// hold their defaults, which librdkafka before 2.1.1 cannot skip.
 ///
 /// # Errors

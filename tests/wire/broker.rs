@@ -31,7 +31,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// The broker of this process, started by who asks first.
+/// The broker most tests share, started by who asks first.
 fn address() -> &'static str {
     static ADDRESS: OnceLock<String> = OnceLock::new();
     ADDRESS.get_or_init(|| {
@@ -40,34 +40,40 @@ fn address() -> &'static str {
         if let Ok(other) = std::env::var("STRANDLINE_WIRE_ADDRESS") {
             return other;
         }
-        let wal = tempfile::tempdir().unwrap().keep();
-        let address = format!("127.0.0.1:{}", free_port());
-        let settings = Settings {
-            bucket: Some("memory://".to_owned()),
-            wal_dir: Some(wal),
-            kafka_listen: Some(address.clone()),
-            http_listen: Some(format!("127.0.0.1:{}", free_port())),
-            kafka_pairs: vec![
-                ("group.initial.rebalance.delay.ms".to_owned(), "500".to_owned()),
-                ("group.min.session.timeout.ms".to_owned(), "300".to_owned()),
-            ],
-            ..Settings::default()
-        };
-        let config = settings.resolve(std::iter::empty(), |_| Ok(Vec::new())).unwrap();
-        thread::spawn(move || {
-            let runtime = tokio::runtime::Runtime::new().unwrap();
-            let (_ask, asked) = tokio::sync::watch::channel(broker::StopAsked::No);
-            let ended = runtime.block_on(broker::run(config, Env::real(), asked, &|_| {}));
-            panic!("the broker ended: {ended:?}");
-        });
-        for _ in 0..1500 {
-            if TcpStream::connect(&address).is_ok() {
-                return address;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        panic!("the broker does not listen");
+        start(&[
+            ("group.initial.rebalance.delay.ms", "500"),
+            ("group.min.session.timeout.ms", "300"),
+        ])
     })
+}
+
+/// Starts a broker with these Kafka settings, which lives as long as the process; its address.
+pub fn start(kafka: &[(&str, &str)]) -> String {
+    let wal = tempfile::tempdir().unwrap().keep();
+    let address = format!("127.0.0.1:{}", free_port());
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let settings = Settings {
+        bucket: Some("memory://".to_owned()),
+        wal_dir: Some(wal),
+        kafka_listen: Some(address.clone()),
+        http_listen: Some(format!("127.0.0.1:{}", free_port())),
+        kafka_pairs: kafka.iter().map(pair).collect(),
+        ..Settings::default()
+    };
+    let config = settings.resolve(std::iter::empty(), |_| Ok(Vec::new())).unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (_ask, asked) = tokio::sync::watch::channel(broker::StopAsked::No);
+        let ended = runtime.block_on(broker::run(config, Env::real(), asked, &|_| {}));
+        panic!("the broker ended: {ended:?}");
+    });
+    for _ in 0..1500 {
+        if TcpStream::connect(&address).is_ok() {
+            return address;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the broker does not listen");
 }
 
 /// One connection.
@@ -78,7 +84,11 @@ pub struct Wire {
 
 impl Wire {
     pub fn open() -> Self {
-        let stream = TcpStream::connect(address()).unwrap();
+        Self::open_at(address())
+    }
+
+    pub fn open_at(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Self { stream, correlation: 0 }

@@ -2,7 +2,9 @@
 //!
 //! Owns: the typed view and the check of a change at run time. Does not own: what acts on it.
 
-use super::{Error, Layers, Update, Values, broker_definition};
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{Error, Layers, Update, Values, broker_definition, definition::elements};
 
 /// The broker configurations that act, resolved; every field is named after Kafka's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,20 @@ pub struct BrokerConfig {
     pub offsets_retention_check_interval_ms: i64,
     /// `offsets.topic.num.partitions`.
     pub offsets_topic_num_partitions: i32,
+    /// `max.connections`.
+    pub max_connections: i32,
+    /// `max.connections.per.ip`.
+    pub max_connections_per_ip: i32,
+    /// `max.connections.per.ip.overrides`; a host given by name is no address and counts as none.
+    pub max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
+    /// `max.connection.creation.rate`.
+    pub max_connection_creation_rate: i32,
+    /// `connections.max.idle.ms`; negative is never.
+    pub connections_max_idle_ms: i64,
+    /// `socket.request.max.bytes`.
+    pub socket_request_max_bytes: i32,
+    /// `queued.max.request.bytes`; negative leaves it to this broker.
+    pub queued_max_request_bytes: i64,
 }
 
 impl Default for BrokerConfig {
@@ -65,8 +81,27 @@ impl BrokerConfig {
                 "offsets.retention.check.interval.ms",
             ),
             offsets_topic_num_partitions: value(layers, "offsets.topic.num.partitions"),
+            max_connections: value(layers, "max.connections"),
+            max_connections_per_ip: value(layers, "max.connections.per.ip"),
+            max_connections_per_ip_overrides: overrides(&value::<String>(
+                layers,
+                "max.connections.per.ip.overrides",
+            )),
+            max_connection_creation_rate: value(layers, "max.connection.creation.rate"),
+            connections_max_idle_ms: value(layers, "connections.max.idle.ms"),
+            socket_request_max_bytes: value(layers, "socket.request.max.bytes"),
+            queued_max_request_bytes: value(layers, "queued.max.request.bytes"),
         }
     }
+}
+
+fn overrides(text: &str) -> BTreeMap<IpAddr, usize> {
+    let pair = |element: &str| {
+        let (address, count) = element.rsplit_once(':')?;
+        let address: IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
+        Some((address.to_canonical(), count.parse().ok()?))
+    };
+    elements(text).into_iter().filter_map(pair).collect()
 }
 
 /// The strongest value of a broker's configuration.

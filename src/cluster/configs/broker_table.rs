@@ -5,7 +5,7 @@
 use super::definition::{
     Definition,
     Kind::{Boolean, Double, Int, List, Long, String},
-    Rule::{AtLeast, Between, EachOf, GzipLevel, OneOf},
+    Rule::{AddressCounts, AtLeast, Between, EachOf, GzipLevel, OneOf},
 };
 
 const FOR_TOPICS: &str = "Default of the topic configuration it stands for.";
@@ -39,7 +39,8 @@ pub const BROKER: &[Definition] = &[
         .dynamic()
         .doc(FOR_TOPICS),
     Definition::new("connections.max.idle.ms", Long, "600000")
-        .doc("Idle time after which a connection is closed."),
+        .acts()
+        .doc("A connection on which neither side sent for this long is closed; negative is never."),
     Definition::new("controlled.shutdown.enable", Boolean, "true")
         .doc("Whether a stopping broker hands over first. It always drains."),
     Definition::new("default.replication.factor", Int, "1")
@@ -165,10 +166,26 @@ pub const BROKER: &[Definition] = &[
         .rule(AtLeast(0))
         .dynamic()
         .doc(FOR_TOPICS),
+    Definition::new("max.connection.creation.rate", Int, "2147483647")
+        .rule(AtLeast(0))
+        .acts()
+        .dynamic()
+        .doc("Connections taken in a second; others wait. At least one is."),
     Definition::new("max.connections", Int, "2147483647")
         .rule(AtLeast(0))
+        .acts()
         .dynamic()
-        .doc("Most connections of this broker."),
+        .doc("Most connections of this broker; --max-connections is a limit above it."),
+    Definition::new("max.connections.per.ip", Int, "2147483647")
+        .rule(AtLeast(0))
+        .acts()
+        .dynamic()
+        .doc("Most connections from one address."),
+    Definition::new("max.connections.per.ip.overrides", String, "")
+        .rule(AddressCounts)
+        .acts()
+        .dynamic()
+        .doc("The same for single addresses, as ADDRESS:COUNT with commas between."),
     Definition::new("message.max.bytes", Int, "1048588")
         .rule(AtLeast(0))
         .acts()
@@ -223,13 +240,17 @@ pub const BROKER: &[Definition] = &[
         .dynamic()
         .acts()
         .doc("How long a silent producer's sequences are remembered."),
+    Definition::new("queued.max.request.bytes", Long, "-1")
+        .acts()
+        .doc("Memory of large requests being read or run; -1 is 512 MiB. One always fits."),
     Definition::new("queued.max.requests", Int, "500")
         .rule(AtLeast(1))
         .doc("Requests waiting before a connection is read no further."),
     Definition::new("request.timeout.ms", Int, "30000").doc("Longest wait for another broker."),
     Definition::new("socket.request.max.bytes", Int, "104857600")
         .rule(AtLeast(1))
-        .doc("Largest request."),
+        .acts()
+        .doc("Largest request, refused before it is read; of APIs other than Produce 8 MiB."),
     Definition::new("transaction.max.timeout.ms", Int, "900000")
         .rule(AtLeast(1))
         .doc("Longest timeout of a transaction."),

@@ -66,10 +66,12 @@ pub enum Rule {
     GzipLevel,
     /// One of these texts.
     OneOf(&'static [&'static str]),
-    /// A list of these texts, each at most once; it may be empty.
+    /// A list of these texts; it may be empty.
     EachOf(&'static [&'static str]),
     /// `*`, or a list of `partition:broker`.
     ThrottledReplicas,
+    /// A list of `address:count`.
+    AddressCounts,
 }
 
 /// What this broker does with a value.
@@ -204,7 +206,7 @@ impl Definition {
             Kind::Int => self.number::<i32>(text)?.to_string(),
             Kind::Long => self.number::<i64>(text)?.to_string(),
             Kind::Double => format!("{:?}", self.number::<f64>(text)?),
-            Kind::List => elements(trimmed).join(","),
+            Kind::List => distinct(elements(trimmed)).join(","),
         };
         self.check(&printed)?;
         if self.treatment == Treatment::Refused && Some(printed.as_str()) != self.default {
@@ -238,11 +240,18 @@ impl Definition {
             },
             Rule::OneOf(allowed) => self.check_one_of(printed, allowed),
             Rule::EachOf(allowed) => self.check_each_of(printed, allowed),
+            Rule::AddressCounts if address_counts(printed) => Ok(()),
+            Rule::AddressCounts => {
+                Err(self.invalid(printed, "Must be a list of IP addresses, each as address:count"))
+            }
             Rule::ThrottledReplicas if throttled_replicas(printed) => Ok(()),
             Rule::ThrottledReplicas => Err(self.invalid(
-                printed,
-                "Must be the literal '*' or a list of replicas in the following format: \
-                 [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+                &format!("[{}]", elements(printed).join(", ")),
+                &format!(
+                    "{} must be the literal '*' or a list of replicas in the following format: \
+                     [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+                    self.name
+                ),
             )),
         }
     }
@@ -283,16 +292,14 @@ impl Definition {
     }
 
     fn check_each_of(&self, printed: &str, allowed: &[&str]) -> Result<(), Error> {
-        let mut seen = Vec::new();
         for element in elements(printed) {
-            if seen.contains(&element) {
+            if element.is_empty() {
                 return Err(Error::Conflict(format!(
-                    "Configuration '{}' values must not be duplicated.",
+                    "Configuration '{}' values must not be empty.",
                     self.name
                 )));
             }
             self.check_one_of(element, allowed)?;
-            seen.push(element);
         }
         Ok(())
     }
@@ -306,9 +313,30 @@ impl Definition {
     }
 }
 
+/// The elements, each once, as Kafka keeps them.
+fn distinct(elements: Vec<&str>) -> Vec<&str> {
+    let mut kept: Vec<&str> = Vec::new();
+    for element in elements {
+        if !kept.contains(&element) {
+            kept.push(element);
+        }
+    }
+    kept
+}
+
 /// The elements of a list value.
 pub(super) fn elements(list: &str) -> Vec<&str> {
     if list.trim().is_empty() { Vec::new() } else { list.split(',').map(str::trim).collect() }
+}
+
+fn address_counts(printed: &str) -> bool {
+    let pair = |element: &str| {
+        element.rsplit_once(':').is_some_and(|(address, count)| {
+            let address = address.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+            address.is_ok() && count.parse::<u32>().is_ok()
+        })
+    };
+    elements(printed).into_iter().all(pair)
 }
 
 fn throttled_replicas(printed: &str) -> bool {

@@ -35,7 +35,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// It takes a restart with another configuration file.
-    #[error("Cannot update these configs dynamically: Set({0})")]
+    #[error("Cannot update these configs dynamically: [{0}]")]
     NotDynamic(String),
     /// The value is a single one.
     #[error("Can't {operation} to key {name} because its type is not LIST.")]

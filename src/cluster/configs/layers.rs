@@ -87,10 +87,18 @@ impl<'a> Layers<'a> {
         ]
     }
 
-    /// Every place a topic configuration has a value, strongest first; never empty.
+    /// Every place a topic configuration is said to have a value, strongest first. As in Kafka, the
+    /// broker's places begin with the first one under the name in the topic's unit: a value in
+    /// hours alone is not told, and the configuration seems to be at its default.
     #[must_use]
     pub fn topic_settings(&self, topic: &Values, definition: &'static Definition) -> Vec<Setting> {
-        self.topic_places(topic, definition).collect()
+        let mut settings: Vec<Setting> =
+            found(topic, definition, Source::Topic).into_iter().collect();
+        if let Some(first) = definition.synonyms.first() {
+            let places = self.topic_places(&NOTHING, definition);
+            settings.extend(places.skip_while(|setting| setting.name != first.name));
+        }
+        settings
     }
 
     fn topic_places(
@@ -129,7 +137,7 @@ impl<'a> Layers<'a> {
         (first.value.map(|value| scaled(&value, scale)), first.source)
     }
 
-    /// Every place a broker configuration has a value, strongest first; never empty.
+    /// Every place a broker configuration has a value, strongest first; none for a null.
     #[must_use]
     pub fn broker_settings(&self, definition: &'static Definition) -> Vec<Setting> {
         let mut settings: Vec<Setting> = self
@@ -137,7 +145,7 @@ impl<'a> Layers<'a> {
             .into_iter()
             .filter_map(|(values, source)| found(values, definition, source))
             .collect();
-        if definition.default.is_some() || settings.is_empty() {
+        if definition.default.is_some() {
             settings.push(default_of(definition));
         }
         settings

@@ -139,8 +139,8 @@ fn a_text_outside_its_set_is_refused_with_kafkas_words() {
          String must be one of: compact, delete"
     );
     assert_eq!(
-        refusal("cleanup.policy", "delete,delete"),
-        "Configuration 'cleanup.policy' values must not be duplicated."
+        refusal("cleanup.policy", "delete,"),
+        "Configuration 'cleanup.policy' values must not be empty."
     );
 }
 
@@ -178,6 +178,7 @@ fn values_are_kept_as_kafka_prints_them() {
     assert_eq!(accepts("retention.ms", " 1000 "), "1000");
     assert_eq!(accepts("cleanup.policy", "compact , delete"), "compact,delete");
     assert_eq!(accepts("cleanup.policy", ""), "");
+    assert_eq!(accepts("cleanup.policy", "delete,compact,delete"), "delete,compact");
     assert_eq!(accepts("min.cleanable.dirty.ratio", "1"), "1.0");
     assert_eq!(accepts("leader.replication.throttled.replicas", "*"), "*");
     assert_eq!(accepts("leader.replication.throttled.replicas", "0:1, 1:2"), "0:1,1:2");
@@ -253,6 +254,23 @@ fn a_recorded_value_this_version_cannot_read_counts_as_unset() {
 }
 
 #[test]
+fn connections_per_address_are_given_by_address_and_nothing_else() {
+    let definition = broker_definition("max.connections.per.ip.overrides").unwrap();
+    for good in ["", "127.0.0.1:5", "127.0.0.1:5, ::1:7", "[::1]:7"] {
+        assert!(definition.parse(good).is_ok(), "{good}");
+    }
+    for wrong in ["localhost:5", "127.0.0.1", "127.0.0.1:-1", "127.0.0.1:x", ":5"] {
+        assert!(definition.parse(wrong).is_err(), "{wrong}");
+    }
+    let mut owned = Owned::none();
+    let text = "127.0.0.1:5,[::1]:7";
+    owned.given = values(&[("max.connections.per.ip.overrides", text)]);
+    let config = BrokerConfig::resolve(&owned.layers());
+    let counts: Vec<usize> = config.max_connections_per_ip_overrides.into_values().collect();
+    assert_eq!(counts, [5, 7]);
+}
+
+#[test]
 fn compression_carries_the_level_of_its_codec() {
     let compression = |pairs: &[(&str, &str)]| {
         TopicConfig::resolve(&values(pairs), &Owned::none().layers()).compression
@@ -296,7 +314,7 @@ fn a_broker_configuration_fixed_at_start_cannot_be_changed() {
     let change = values(&[("num.partitions", "3"), ("log.retention.ms", "1")]);
     assert_eq!(
         check_broker_change(&change).unwrap_err().to_string(),
-        "Cannot update these configs dynamically: Set(num.partitions)"
+        "Cannot update these configs dynamically: [num.partitions]"
     );
     let change = values(&[("log.retention.ms", " 1")]);
     assert_eq!(check_broker_change(&change).unwrap(), values(&[("log.retention.ms", "1")]));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     refusal::Refusal,
-    resources::Resource,
+    resources::{Resource, ResourceType},
     topics::{in_order, is_internal},
 };
 use crate::{
@@ -111,14 +111,19 @@ fn record(
 ) -> Result<Option<Record>, Refusal> {
     let edit = change.edit.as_ref().map_err(Clone::clone)?;
     let nothing = Values::new();
+    if change.resource_type == ResourceType::Topic.wire() && change.name.is_empty() {
+        return Err(Refusal::invalid_request("Default topic resources are not allowed."));
+    }
     let (resource, current, after) = match Resource::of(change.resource_type, &change.name, broker)?
     {
         Resource::Topic(name) => {
             let topic = state.topic(name);
+            let unknown = || format!("The topic '{name}' does not exist.");
+            let unknown = || Refusal::new(Code::UnknownTopicOrPartition, unknown());
             let current = topic.map_or(&nothing, |topic| &topic.configs);
             let after = edited(current, edit, topic_definition)?;
             let after = check_topic(&after, layers).map_err(Refusal::from)?;
-            let topic = topic.ok_or_else(Refusal::unknown_topic)?;
+            let topic = topic.ok_or_else(unknown)?;
             keep_compacted(name, current, &after)?;
             (ConfigResource::Topic(topic.id), current, after)
         }
@@ -312,7 +317,7 @@ mod tests {
         assert_eq!(text, "Unexpected broker id, expected 1 or empty string, but received 2");
         let (code, text) = refusal(&state, set(4, "", "num.partitions", "9"));
         assert_eq!(code, Code::InvalidRequest);
-        assert_eq!(text, "Cannot update these configs dynamically: Set(num.partitions)");
+        assert_eq!(text, "Cannot update these configs dynamically: [num.partitions]");
     }
 
     #[test]

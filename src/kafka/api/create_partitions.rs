@@ -35,6 +35,8 @@ pub(super) async fn handle(
             Err(refusal) => Err(refusal),
         };
         let (code, text) = wire(&grown);
+        // Kafka says no more than the code here.
+        let text = text.filter(|_| code != Code::UnknownTopicOrPartition.code());
         CreatePartitionsTopicResult::default()
             .with_name(topic.name)
             .with_error_code(code)

@@ -60,7 +60,7 @@ pub(super) async fn handle(
     let validate_only = request.validate_only;
     let topics = planned.into_iter().map(|plan| async move {
         let created = match &plan.new {
-            Ok(_) if validate_only => Ok(TopicId::default()),
+            Ok(_) if validate_only => Ok(new_topic_id(serving.env.entropy.as_ref())),
             Ok(new) => create(context, new.clone(), patience).await,
             Err(refusal) => Err(refusal.clone()),
         };

@@ -94,6 +94,11 @@ fn plan(state: &State, enabled: bool, version: i16, request: &DeleteTopicsReques
 /// Topics named by id, and those named by both or neither.
 fn by_id(state: &State, request: &DeleteTopicsRequest) -> Vec<Plan> {
     let mut plans = Vec::new();
+    let mut seen = BTreeSet::new();
+    let ids = request.topics.iter().filter(|topic| topic.name.is_none());
+    let ids = ids.map(|topic| TopicId(topic.topic_id));
+    let ids_twice: BTreeSet<TopicId> = ids.filter(|id| !seen.insert(*id)).collect();
+    let mut told = BTreeSet::new();
     for topic in &request.topics {
         let id = TopicId(topic.topic_id);
         let known = state.topics.get(&id);
@@ -106,6 +111,12 @@ fn by_id(state: &State, request: &DeleteTopicsRequest) -> Vec<Plan> {
             (None, true) => {
                 let text = "Neither topic name nor id were specified.";
                 (None, Err(Refusal::invalid_request(text)))
+            }
+            (None, false) if ids_twice.contains(&id) => {
+                if !told.insert(id) {
+                    continue;
+                }
+                (None, Err(Refusal::invalid_request("Duplicate topic id.")))
             }
             (None, false) => match known {
                 None => {

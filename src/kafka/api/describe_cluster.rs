@@ -33,7 +33,7 @@ pub(super) fn answer(
     request: &DescribeClusterRequest,
 ) -> DescribeClusterResponse {
     let response = DescribeClusterResponse::default();
-    let refuse = |code: Code, text: &'static str| {
+    let refuse = |code: Code, text: String| {
         DescribeClusterResponse::default()
             .with_error_code(code.code())
             .with_error_message(Some(text.into()))
@@ -41,10 +41,14 @@ pub(super) fn answer(
     match request.endpoint_type {
         BROKERS => {}
         CONTROLLERS => {
-            let text = "The request was sent to an endpoint of the wrong type.";
-            return refuse(Code::MismatchedEndpointType, text);
+            let text = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint \
+                        of type CONTROLLER";
+            return refuse(Code::MismatchedEndpointType, text.to_owned());
         }
-        _ => return refuse(Code::UnsupportedEndpointType, "Unsupported endpoint type"),
+        other => {
+            let text = format!("Unsupported endpoint type {other}");
+            return refuse(Code::UnsupportedEndpointType, text);
+        }
     }
     let described = state.brokers.iter().filter_map(|(&id, broker)| {
         let fenced = state.living_broker(id).is_none();

@@ -10,10 +10,7 @@ use proto_kafka::messages::{
     },
 };
 
-use super::{
-    refusal::{Refusal, wire},
-    resources::Resource,
-};
+use super::{refusal::Refusal, resources::Resource};
 use crate::{
     cluster::{
         State,
@@ -164,10 +161,17 @@ fn result(
     asked: &DescribeConfigsResource,
     entries: Result<Vec<DescribeConfigsResourceResult>, Refusal>,
 ) -> DescribeConfigsResult {
-    let (code, text) = wire(&entries);
+    // Unlike its kin this answer has an empty text on success, and none for an unknown topic.
+    let (code, text) = match &entries {
+        Ok(_) => (0, String::new()),
+        Err(refusal) if refusal.code == Code::UnknownTopicOrPartition => {
+            (refusal.code.code(), String::new())
+        }
+        Err(refusal) => (refusal.code.code(), refusal.text.clone()),
+    };
     DescribeConfigsResult::default()
         .with_error_code(code)
-        .with_error_message(text)
+        .with_error_message(Some(text.into()))
         .with_resource_type(asked.resource_type)
         .with_resource_name(asked.resource_name.clone())
         .with_configs(entries.unwrap_or_default())
@@ -212,11 +216,11 @@ mod tests {
         set_config(&mut state, topic, "retention.ms", "5");
         state.cluster_configs.insert("message.max.bytes".to_owned(), "2000".to_owned());
         let result = described(&state, &asked(2, "t"));
-        assert_eq!((result.error_code, &result.error_message), (0, &None));
+        assert_eq!((result.error_code, result.error_message.as_deref()), (0, Some("")));
         assert_eq!(result.configs.len(), TOPIC.len());
         let set = entry(&result, "retention.ms");
         assert_eq!((set.value.as_deref(), set.config_source, set.config_type), (Some("5"), 1, 5));
-        assert_eq!(set.synonyms.len(), 2, "the topic's and the default in hours");
+        assert_eq!(set.synonyms.len(), 1, "the default is in hours only");
         assert!(!set.read_only && !set.is_sensitive);
         let inherited = entry(&result, "max.message.bytes");
         assert_eq!((inherited.value.as_deref(), inherited.config_source), (Some("2000"), 3));
@@ -242,7 +246,8 @@ mod tests {
         let code = |kind, name| described(&state, &asked(kind, name)).error_code;
         assert_eq!(code(2, "t"), 3, "an unknown topic");
         assert_eq!(code(2, "a b"), 17, "no topic name");
-        for (kind, name) in [(2, ""), (4, "2"), (4, "x"), (8, "1"), (16, ""), (32, ""), (9, "1")] {
+        assert_eq!(code(2, ""), 17, "no topic name either");
+        for (kind, name) in [(4, "2"), (4, "x"), (8, "1"), (16, ""), (32, ""), (9, "1")] {
             assert_eq!(code(kind, name), 42, "{kind} {name:?}");
         }
         assert_eq!((code(32, "g"), code(16, "s")), (0, 0), "they have no configs");
@@ -294,8 +299,8 @@ mod tests {
         for version in 1..=4 {
             let decoded = received(&response, version);
             assert_eq!(decoded.results[0].configs.len(), TOPIC.len());
-            assert_eq!(decoded.results[0].error_message, None);
-            assert!(decoded.results[1].error_message.is_some());
+            let texts = decoded.results.iter().map(|result| result.error_message.as_deref());
+            assert!(texts.eq([Some(""), Some("")]));
             let entry = &decoded.results[0].configs[0];
             assert_eq!(entry.config_type != 0, version >= 3);
         }

@@ -1,9 +1,11 @@
-//! DescribeLogDirs (35), versions 1 to 4: one directory, the bucket, with what is published there
+//! DescribeLogDirs (35), versions 1 to 5: one directory, the bucket, with what is published there
 //! of the partitions led here. From 3 on with a code for the whole answer; from 4 on with the
-//! volume's size, which is not known of a bucket.
+//! volume's size, which is not known of a bucket; from 5 on with whether it is cordoned (written by
+//! hand: the codec ends at 4).
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use proto_kafka::{
     messages::{
         DescribeLogDirsRequest, DescribeLogDirsResponse,
@@ -14,22 +16,82 @@ use proto_kafka::{
     protocol::StrBytes,
 };
 
+use super::{Answer, Call, Later, away, decode, encode};
 use crate::{
     cluster::{State, Topic},
-    kafka::context::Context,
+    kafka::{
+        context::{Context, Known},
+        decode::Encoder,
+        error::BadRequest,
+    },
     types::BrokerId,
 };
 
 /// What stands where Kafka names a directory.
 const BUCKET: &str = "bucket";
 
-pub(super) async fn handle(
+async fn handle(
     context: &Context,
     _version: i16,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
     let broker = context.serving.broker;
     context.serving.cluster.with(|state| answer(state, broker, &request))
+}
+
+/// The newest version the codec knows.
+const CODEC: i16 = 4;
+/// The version that says whether a directory is cordoned.
+const CORDONED: i16 = 5;
+
+pub(super) fn run(call: Call) -> Later {
+    Box::pin(async move {
+        let request = decode(call.body, call.version.min(CODEC))?;
+        let response = handle(&call.context, call.version, request).await;
+        Ok(written(&response, call.version))
+    })
+}
+
+/// The answer while nothing is served.
+pub(super) fn away(known: &Known, version: i16, body: Bytes) -> Result<Answer, BadRequest> {
+    let request = decode(body, version.min(CODEC))?;
+    Ok(written(&away::describe_log_dirs(known, version, request), version))
+}
+
+fn written(response: &DescribeLogDirsResponse, version: i16) -> Answer {
+    if version < CORDONED { encode(response, version) } else { Answer::Reply(newest(response)) }
+}
+
+/// The answer in version 5.
+fn newest(response: &DescribeLogDirsResponse) -> Vec<Bytes> {
+    let mut encoder = Encoder::new(true);
+    encoder.i32(response.throttle_time_ms);
+    encoder.i16(response.error_code);
+    encoder.array(response.results.len());
+    for directory in &response.results {
+        encoder.i16(directory.error_code);
+        encoder.string(&directory.log_dir);
+        encoder.array(directory.topics.len());
+        for topic in &directory.topics {
+            encoder.string(&topic.name);
+            encoder.array(topic.partitions.len());
+            for partition in &topic.partitions {
+                encoder.i32(partition.partition_index);
+                encoder.i64(partition.partition_size);
+                encoder.i64(partition.offset_lag);
+                encoder.bool(partition.is_future_key);
+                encoder.no_tags();
+            }
+            encoder.no_tags();
+        }
+        encoder.i64(directory.total_bytes);
+        encoder.i64(directory.usable_bytes);
+        // No directory is ever cordoned.
+        encoder.bool(false);
+        encoder.no_tags();
+    }
+    encoder.no_tags();
+    encoder.finish()
 }
 
 fn answer(

@@ -29,7 +29,14 @@ pub(super) async fn handle(
 
 fn answer(state: &State, version: i16, request: &ElectLeadersRequest) -> ElectLeadersResponse {
     let response = ElectLeadersResponse::default();
-    // Asked for all partitions, Kafka leaves out those that need no election.
+    if request.topic_partitions.is_none() {
+        // Asked for all, Kafka names every topic and leaves out the partitions that need none.
+        let none = |name: &String| {
+            let name = proto_kafka::protocol::StrBytes::from(name.clone());
+            ReplicaElectionResult::default().with_topic(name.into())
+        };
+        return response.with_replica_election_results(state.names.keys().map(none).collect());
+    }
     let asked = request.topic_partitions.iter().flatten();
     let partitions: usize = asked.clone().map(|topic| topic.partitions.len()).sum();
     let wrong = version >= 1 && !TYPES.contains(&request.election_type);
@@ -45,8 +52,14 @@ fn elect(state: &State, asked: &TopicPartitions) -> ReplicaElectionResult {
     let results = asked.partitions.iter().map(|&index| {
         let topic = state.topic(&asked.topic);
         let refusal = match topic.map(|topic| topic.partition(index)) {
-            None => Refusal::new(Code::UnknownTopicOrPartition, "No such topic."),
-            Some(None) => Refusal::new(Code::UnknownTopicOrPartition, "No such partition."),
+            None => Refusal::new(
+                Code::UnknownTopicOrPartition,
+                format!("No such topic as {}", asked.topic.as_str()),
+            ),
+            Some(None) => Refusal::new(
+                Code::UnknownTopicOrPartition,
+                format!("No such partition as {}-{index}", asked.topic.as_str()),
+            ),
             Some(Some(_)) => Refusal::new(
                 Code::ElectionNotNeeded,
                 "Leader election not needed for topic partition.",
@@ -94,6 +107,7 @@ mod tests {
         assert_eq!(received(&answer(&state, 1, &many), 1).error_code, 42);
         assert!(received(&answer(&state, 0, &many), 0).replica_election_results.is_empty());
         let all = ElectLeadersRequest::default().with_topic_partitions(None);
-        assert!(answer(&state, 2, &all).replica_election_results.is_empty());
+        let all = answer(&state, 2, &all).replica_election_results;
+        assert!(all.iter().all(|topic| topic.partition_result.is_empty()), "topics, no partition");
     }
 }

@@ -22,7 +22,10 @@ use proto_kafka::{
 
 use super::{
     create_topics::{NewTopic, create},
-    topics::{Collisions, MAX_NEW_PARTITIONS, TOPIC_OPERATIONS, check_name, is_internal, replicas},
+    topics::{
+        Collisions, MAX_NEW_PARTITIONS, TOPIC_OPERATIONS, check_name, is_internal, replicas,
+        require_not_internal,
+    },
 };
 use crate::{
     cluster::{Cluster, State, Topic, configs::BrokerConfig},
@@ -83,7 +86,7 @@ pub(super) fn told(
         if (8..=10).contains(&version) && cluster_operations {
             response.cluster_authorized_operations = CLUSTER_OPERATIONS;
         }
-        let told = response.topics.iter_mut().filter(|topic| operations && topic.error_code == 0);
+        let told = response.topics.iter_mut().filter(|topic| operations && topic.name.is_some());
         told.for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
         response
     })
@@ -159,7 +162,10 @@ fn missing(state: &State, wanted: &[Asked], config: &BrokerConfig) -> Vec<NewTop
             break;
         }
         let Asked::Name(name) = asked else { continue };
-        if state.topic(name).is_some() || is_internal(name) || check_name(name).is_err() {
+        if state.topic(name).is_some()
+            || require_not_internal(name, "Creation").is_err()
+            || check_name(name).is_err()
+        {
             continue;
         }
         let collisions = collisions.get_or_insert_with(|| Collisions::of(state));

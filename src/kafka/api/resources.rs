@@ -55,9 +55,6 @@ impl<'a> Resource<'a> {
             if name.is_empty() { Err(Refusal::invalid_request(text)) } else { Ok(()) }
         };
         match ResourceType::of(wire) {
-            Some(ResourceType::Topic) if name.is_empty() => {
-                Err(Refusal::invalid_request("Default topic resources are not allowed."))
-            }
             Some(ResourceType::Topic) => check_name(name).map(|()| Self::Topic(name)),
             Some(ResourceType::Broker) if name.is_empty() => Ok(Self::Cluster),
             Some(ResourceType::Broker) => this_broker(name, this).map(|()| Self::Broker),

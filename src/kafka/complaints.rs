@@ -1,0 +1,76 @@
+//! Log lines about bad clients, a few of them.
+//!
+//! Owns: how many such lines a hostile client can cause. Invariant: at most [`MOST`] lines in
+//! [`EVERY`], and one more that says how many were left out.
+
+use std::{
+    net::IpAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use crate::env::{clock, task::Tasks};
+
+/// Characters of a client's name that a log line shows: it may send 32 KiB of them.
+const LOGGED_CHARS: usize = 200;
+/// Lines in one period.
+const MOST: u64 = 10;
+/// One period.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Counts lines.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    in_period: AtomicU64,
+}
+
+impl Complaints {
+    /// Says that a client's request was bad, unless enough was said.
+    pub(super) fn say(&self, client: IpAddr, client_id: &str, error: &dyn std::fmt::Display) {
+        if self.may() {
+            let client_id: String = client_id.chars().take(LOGGED_CHARS).collect();
+            let client_id = client_id.escape_debug();
+            tracing::warn!(%client, %client_id, %error, "bad request, connection closed");
+        }
+    }
+
+    fn may(&self) -> bool {
+        self.in_period.fetch_add(1, Ordering::Relaxed) < MOST
+    }
+
+    /// Begins a new period; how many lines the last one left out.
+    fn turn(&self) -> u64 {
+        self.in_period.swap(0, Ordering::Relaxed).saturating_sub(MOST)
+    }
+
+    /// Begins new periods until `tasks` stops.
+    pub(super) async fn turns(&self, tasks: Tasks) {
+        let stopping = tasks.stopping();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return,
+                () = clock::sleep(EVERY) => {}
+            }
+            let left_out = self.turn();
+            if left_out > 0 {
+                tracing::warn!(left_out, "more bad requests, their connections closed as well");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_bad_requests_is_a_few_lines_and_a_count() {
+        let complaints = Complaints::default();
+        let lines = (0..1000).filter(|_| complaints.may()).count();
+        assert_eq!(lines, 10);
+        assert_eq!(complaints.turn(), 990);
+        assert!(complaints.may(), "the next period has lines again");
+        assert_eq!(complaints.turn(), 0);
+    }
+}
