@@ -276,6 +276,49 @@ fn leader_epochs_fence_and_histories_that_diverge_are_told() {
     assert_eq!(only(&response).diverging_epoch.end_offset, -1, "the histories agree");
 }
 
+#[test]
+fn who_says_it_is_a_replica_is_none_here() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    let id = create(&mut wire, "no-replica", 1, &[]);
+    put_good(&mut wire, "no-replica", &batch(&["x"]));
+    let leader = wire.call(9, &crate::requests::metadata(&["no-replica"]));
+    let (node, epoch) = {
+        let partition = &leader.topics[0].partitions[0];
+        (partition.leader_id, partition.leader_epoch)
+    };
+    for version in 4..=18 {
+        for (replica, known, code) in [(-1, -1, 0), (-2, -1, 0), (7, -1, 6), (node.0, -1, 6)]
+            .into_iter()
+            .chain((version >= 9).then_some((7, epoch, 75)))
+        {
+            let partition = fetch_partition(0, 0).with_current_leader_epoch(known);
+            let mut request = fetch("no-replica", vec![partition]);
+            if version >= 13 {
+                request.topics[0].topic = name("");
+                request.topics[0].topic_id = id;
+            }
+            if version >= 15 {
+                request.replica_state.replica_id = replica.into();
+            } else {
+                request.replica_id = replica.into();
+            }
+            let response = wire.call(version, &request.with_max_wait_ms(20_000));
+            let told = only(&response);
+            assert_eq!(told.error_code, code, "version {version} replica {replica}");
+            let none = (-1, -1, &b""[..]);
+            if code != 0 {
+                let records = told.records.as_deref().unwrap();
+                assert_eq!((told.high_watermark, told.log_start_offset, records), none);
+            }
+            let here = if version >= 16 && code == 6 { (node.0, epoch) } else { (-1, -1) };
+            let current = &told.current_leader;
+            assert_eq!((current.leader_id.0, current.leader_epoch), here, "version {version}");
+            assert_eq!(response.node_endpoints.len(), usize::from(here.1 >= 0));
+        }
+    }
+}
+
 fn in_session(id: i32, epoch: i32, request: FetchRequest) -> FetchRequest {
     request.with_session_id(id).with_session_epoch(epoch)
 }

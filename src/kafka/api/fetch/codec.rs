@@ -23,10 +23,14 @@ pub(super) const TOPIC_IDS: i16 = 13;
 const FLEXIBLE: i16 = 12;
 /// First version that is told who leads instead (KIP-951).
 const LEADERS: i16 = 16;
+/// The tag that names a replica from version 15 on.
+const REPLICA_STATE: u32 = 1;
 
 /// A request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Request {
+    /// Whether it says that a replica asks, not a client.
+    pub(super) as_replica: bool,
     pub(super) max_wait_ms: i32,
     pub(super) min_bytes: i32,
     pub(super) max_bytes: i32,
@@ -63,9 +67,7 @@ pub(in crate::kafka::api) fn epoch(raw: i32) -> Option<LeaderEpoch> {
 impl Request {
     pub(super) fn decode(body: Bytes, version: i16) -> Result<Self, BadRequest> {
         let mut decoder = Decoder::new(body, version >= FLEXIBLE);
-        if version < 15 {
-            decoder.i32()?; // replica_id: no replica fetches this way
-        }
+        let mut replica = if version < 15 { decoder.i32()? } else { -1 };
         let max_wait_ms = decoder.i32()?;
         let (min_bytes, max_bytes) = (decoder.i32()?, decoder.i32()?);
         let read_committed = decoder.i8()? == 1;
@@ -88,8 +90,16 @@ impl Request {
         if version >= 11 {
             decoder.string()?; // rack: every replica is here
         }
-        decoder.skip_tags()?;
+        decoder.tags(|tag, decoder| {
+            if version >= 15 && tag == REPLICA_STATE {
+                replica = decoder.i32()?;
+                decoder.i64()?; // replica_epoch
+                decoder.skip_tags()?;
+            }
+            Ok(())
+        })?;
         Ok(Self {
+            as_replica: replica >= 0,
             max_wait_ms,
             min_bytes,
             max_bytes,
@@ -262,7 +272,7 @@ mod tests {
         Key { topic, index: 3 }
     }
 
-    fn request(version: i16) -> FetchRequest {
+    fn request(version: i16, replica: i32) -> FetchRequest {
         let mut partition = wire::FetchPartition::default()
             .with_partition(3)
             .with_fetch_offset(11)
@@ -288,6 +298,11 @@ mod tests {
             .with_max_bytes(1000)
             .with_isolation_level(1)
             .with_topics(vec![topic.with_partitions(vec![partition])]);
+        if version >= 15 {
+            request.replica_state.replica_id = replica.into();
+        } else {
+            request.replica_id = replica.into();
+        }
         if version >= 7 {
             request.session_id = 77;
             request.session_epoch = 8;
@@ -298,9 +313,9 @@ mod tests {
 
     #[test]
     fn a_request_reads_as_another_codec_wrote_it_in_every_version() {
-        for version in 4..=18 {
+        for (version, replica) in (4..=18).flat_map(|version| [(version, -1), (version, 3)]) {
             let mut body = BytesMut::new();
-            request(version).encode(&mut body, version).unwrap();
+            request(version, replica).encode(&mut body, version).unwrap();
             let decoded = Request::decode(body.freeze(), version).unwrap();
             let asked = Asked {
                 offset: Offset(11),
@@ -310,6 +325,7 @@ mod tests {
             };
             let forgotten = (version >= 7).then(|| Key { index: 5, ..key(version) });
             let expected = Request {
+                as_replica: replica >= 0,
                 max_wait_ms: 500,
                 min_bytes: 1,
                 max_bytes: 1000,

@@ -38,7 +38,9 @@ pub(in crate::kafka) fn agrees(body: &Bytes, version: i16) {
         let name = key(&topic.topic.0, topic.topic_id);
         topic.partitions.iter().map(move |index| Key { topic: name.clone(), index: *index })
     });
+    let replica = if version < 15 { theirs.replica_id } else { theirs.replica_state.replica_id };
     let theirs = Request {
+        as_replica: replica.0 >= 0,
         max_wait_ms: theirs.max_wait_ms,
         min_bytes: theirs.min_bytes,
         max_bytes: theirs.max_bytes,

@@ -150,7 +150,7 @@ fn due(context: &Context, request: &Request, partitions: &[(Key, Asked)]) -> boo
     for (key, asked) in partitions {
         let Ok(partition) = find(context, key) else { return true };
         let range = partition.log_start()..=partition.high_watermark();
-        if !range.contains(&asked.offset) || strays(&partition, asked).is_some() {
+        if !range.contains(&asked.offset) || strays(&partition, request, asked).is_some() {
             return true;
         }
         let most = u64::try_from(asked.max_bytes).unwrap_or(0);
@@ -169,25 +169,32 @@ fn find(context: &Context, key: &Key) -> Result<Arc<Partition>, NotHere> {
 /// How a client's view of a partition differs from the partition.
 #[derive(Debug, PartialEq, Eq)]
 enum Stray {
-    /// It knows an older or a newer leader epoch.
-    Epoch(Code),
+    /// It knows an older or a newer leader epoch, or says it is a replica and is none.
+    Refused(Code),
     /// Its records are not this log's from here on (KIP-320).
     Diverging(LeaderEpoch, Offset),
     /// It has an epoch this log never had.
     UnknownHistory,
 }
 
-fn strays(partition: &Partition, asked: &Asked) -> Option<Stray> {
-    check_epoch(asked.current_epoch, partition.leader_epoch()).err().map(Stray::Epoch).or_else(
-        || {
-            let last = asked.last_epoch?;
-            let Some((epoch, end)) = partition.end_of_epoch(last) else {
-                return Some(Stray::UnknownHistory);
-            };
-            let diverges = epoch < last || end < asked.offset;
-            diverges.then_some(Stray::Diverging(epoch, end))
-        },
-    )
+fn strays(partition: &Partition, request: &Request, asked: &Asked) -> Option<Stray> {
+    if let Err(code) = check_epoch(asked.current_epoch, partition.leader_epoch()) {
+        return Some(Stray::Refused(code));
+    }
+    if request.as_replica {
+        // No replica fetches this way: who knows the leader's epoch is told to wait until it is
+        // one, as in Kafka.
+        return Some(Stray::Refused(match asked.current_epoch {
+            Some(_) => Code::UnknownLeaderEpoch,
+            None => Code::NotLeaderOrFollower,
+        }));
+    }
+    let last = asked.last_epoch?;
+    let Some((epoch, end)) = partition.end_of_epoch(last) else {
+        return Some(Stray::UnknownHistory);
+    };
+    let diverges = epoch < last || end < asked.offset;
+    diverges.then_some(Stray::Diverging(epoch, end))
 }
 
 /// Compares the leader epoch a client knows with the one there is.
@@ -213,7 +220,7 @@ async fn read(
     let mut first = true;
     let mut answered = Vec::with_capacity(partitions.len());
     for (key, asked) in partitions {
-        let mut answer = one(context, key, asked, left, first).await;
+        let mut answer = one(context, request, key, asked, left, first).await;
         if version <= 5 && answer.error == Code::KafkaStorageError.code() {
             // Clients this old do not know it; this code makes them try again, as it should.
             answer.error = Code::NotLeaderOrFollower.code();
@@ -225,7 +232,14 @@ async fn read(
     answered
 }
 
-async fn one(context: &Context, key: &Key, asked: &Asked, left: usize, first: bool) -> Answered {
+async fn one(
+    context: &Context,
+    request: &Request,
+    key: &Key,
+    asked: &Asked,
+    left: usize,
+    first: bool,
+) -> Answered {
     let partition = match find(context, key) {
         Ok(partition) => partition,
         Err(error) => {
@@ -237,10 +251,11 @@ async fn one(context: &Context, key: &Key, asked: &Asked, left: usize, first: bo
         }
     };
     let here = Leader { id: context.serving.broker, epoch: partition.leader_epoch() };
-    match strays(&partition, asked) {
+    match strays(&partition, request, asked) {
         None => {}
-        Some(Stray::Epoch(code)) => {
-            let leader = (code == Code::FencedLeaderEpoch).then_some(here);
+        Some(Stray::Refused(code)) => {
+            let elsewhere = [Code::FencedLeaderEpoch, Code::NotLeaderOrFollower];
+            let leader = elsewhere.contains(&code).then_some(here);
             return Answered::error(code.code(), leader);
         }
         Some(Stray::Diverging(epoch, end)) if asked.offset >= partition.log_start() => {
