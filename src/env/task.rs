@@ -1,10 +1,11 @@
 //! Tasks with a name and an owner.
 //!
-//! Invariant: no task outlives the `Tasks` it was spawned on.
+//! Invariants: no task outlives the `Tasks` it was spawned on; work that wants a core all the time
+//! it runs gets one, or waits.
 
 use std::{future::Future, sync::Arc, thread};
 
-use tokio::task::AbortHandle;
+use tokio::{sync::Semaphore, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
@@ -68,6 +69,44 @@ impl Tasks {
     }
 }
 
+/// Blocking work that computes: as much of it at once as there are cores, the rest waits its turn.
+/// Clones share the turns.
+#[derive(Clone, Debug)]
+pub struct Cores {
+    free: Arc<Semaphore>,
+}
+
+impl Cores {
+    /// As many as the machine has.
+    #[must_use]
+    pub fn of_the_machine() -> Self {
+        Self::of(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn of(count: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(count)) }
+    }
+
+    /// Runs `work` in its turn on the runtime's blocking pool and waits for it. Given up before
+    /// its turn it never runs; after that it runs to its end, and holds its core so long.
+    ///
+    /// # Errors
+    /// When the work panicked or the runtime is going down.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        // Never closed, so there is always a core to come.
+        let core = Arc::clone(&self.free).acquire_owned().await;
+        let held = move || {
+            let done = work();
+            drop(core);
+            done
+        };
+        Tasks::blocking(held).await
+    }
+}
+
 /// Starts a named operating system thread; its owner joins the handle.
 ///
 /// # Errors
@@ -77,4 +116,48 @@ pub fn thread<T: Send + 'static>(
     body: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<thread::JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).spawn(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_no_core_waits_and_who_has_one_keeps_it_to_the_end() {
+        let cores = Cores::of(2);
+        let (mut releases, mut tokens, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..4 {
+            let (release, released) = mpsc::channel::<()>();
+            let token = Arc::new(());
+            let held = Arc::clone(&token);
+            let work = move || {
+                // Ends when its sender is dropped.
+                let ended = released.recv();
+                drop(held);
+                ended.is_err()
+            };
+            let cores = cores.clone();
+            let mut call = Box::pin(async move { cores.blocking(work).await });
+            assert!(poll!(call.as_mut()).is_pending());
+            releases.push(release);
+            tokens.push(token);
+            calls.push(call);
+        }
+        // Given up while it waited: nothing of it is left, so it never began.
+        drop(calls.remove(2));
+        assert_eq!(Arc::strong_count(&tokens[2]), 1);
+        // Given up while it ran: it runs on, and its core is not free.
+        drop(calls.remove(1));
+        assert_eq!(Arc::strong_count(&tokens[1]), 2);
+        assert!(poll!(calls[1].as_mut()).is_pending());
+        assert_eq!(cores.free.available_permits(), 0);
+        let (first, last) = (calls.remove(0), calls.remove(0));
+        releases.clear();
+        assert!(first.await.unwrap() && last.await.unwrap());
+        assert_eq!(Arc::strong_count(&tokens[3]), 1);
+    }
 }

@@ -18,7 +18,6 @@ use super::{
 };
 use crate::{
     cluster::configs::{self, TopicConfig},
-    env::task::Tasks,
     record::{
         self, BatchView, Check, Checked, Compression, HEADER_BYTES, Limits, Progress, Reject,
         Rules, Stamp, TimestampType, Timestamps, stamped_header,
@@ -85,20 +84,28 @@ impl Pending {
         self.base_offset
     }
 
+    /// What it will be once it is committed, if it is.
+    #[must_use]
+    pub fn appended(&self) -> Appended {
+        Appended {
+            base_offset: self.base_offset,
+            log_append_time: self.log_append_time,
+            log_start: self.partition.log_start(),
+        }
+    }
+
     /// Waits until every member has it.
     ///
     /// # Errors
     /// `Unknown`: it may be committed all the same.
     pub async fn committed(self) -> Result<Appended, AppendError> {
+        let mut appended = self.appended();
         match self.fate {
             Fate::Appended(commit) => commit.await.map_err(|_| AppendError::Unknown)?,
             Fate::Duplicate(end) => self.partition.until_committed(end).await?,
         }
-        Ok(Appended {
-            base_offset: self.base_offset,
-            log_append_time: self.log_append_time,
-            log_start: self.partition.log_start(),
-        })
+        appended.log_start = self.partition.log_start();
+        Ok(appended)
     }
 }
 
@@ -139,11 +146,11 @@ impl Partition {
         let (batch, corrected) = match origin {
             Origin::Internal => (BatchView::parse(batch).map_err(Reject::from_parse)?, None),
             Origin::Client => {
-                let checked = checked(batch, rules(&config, now)).await?;
+                let checked = self.checked(batch, rules(&config, now)).await?;
                 if checked.batch.is_transactional() {
                     return Err(AppendError::NoTransaction);
                 }
-                let batch = recompressed(checked.batch, &config).await?;
+                let batch = self.recompressed(checked.batch, &config).await?;
                 check_segment(&batch, &config)?;
                 (batch, checked.corrected_max_timestamp)
             }
@@ -224,6 +231,50 @@ impl Partition {
         })
     }
 
+    /// Checks a client's batch; one that takes long to read is read where nobody else waits.
+    async fn checked(&self, batch: Bytes, rules: Rules) -> Result<Checked, AppendError> {
+        let check = Check::begin(batch, rules)?;
+        let inline_bytes =
+            if check.is_packed() { UNPACKED_INLINE_BYTES } else { READ_INLINE_BYTES };
+        match check.run(inline_bytes)? {
+            Progress::Done(checked) => Ok(checked),
+            Progress::More(check) => {
+                let finished = self.around.cores.blocking(|| check.finish()).await;
+                Ok(finished.map_err(|error| AppendError::Unavailable(error.to_string()))??)
+            }
+        }
+    }
+
+    /// The batch in the topic's own codec, if it has one and the producer chose another.
+    async fn recompressed(
+        &self,
+        batch: BatchView,
+        config: &TopicConfig,
+    ) -> Result<BatchView, AppendError> {
+        let (codec, level) = match config.compression {
+            configs::Compression::Producer => return Ok(batch),
+            configs::Compression::Uncompressed => (Compression::None, None),
+            configs::Compression::Gzip(level) => (Compression::Gzip, Some(level)),
+            configs::Compression::Snappy => (Compression::Snappy, None),
+            configs::Compression::Lz4(level) => (Compression::Lz4, Some(level)),
+            configs::Compression::Zstd(level) => (Compression::Zstd, Some(level)),
+        };
+        if batch.compression() == Ok(codec) {
+            return Ok(batch);
+        }
+        let max_bytes = usize::try_from(config.max_message_bytes.0).unwrap_or(usize::MAX);
+        let work = move || record::recompress(&batch, codec, level, max_bytes);
+        let done = self.around.cores.blocking(work).await;
+        let done = done.map_err(|error| AppendError::Unavailable(error.to_string()))?;
+        Ok(done.map_err(|error| match error {
+            // It grew beyond the limit: how far is not known.
+            record::Error::TooLarge { .. } => {
+                Reject::TooLarge { bytes: max_bytes.saturating_add(1), max_bytes }
+            }
+            other => Reject::from_compressed(other),
+        })?)
+    }
+
     /// Waits until the high watermark is at least `end`, which something appended before reaches.
     async fn until_committed(&self, end: Offset) -> Result<(), AppendError> {
         let waiter = Arc::new(Notify::new());
@@ -283,45 +334,6 @@ fn rules(config: &TopicConfig, now: Millis) -> Rules {
         after_max_ms: config.timestamp_after_max_ms,
         limits: Limits::for_batches_of(max_bytes),
     }
-}
-
-/// Checks a client's batch; one that takes long to read is read where nobody else waits.
-async fn checked(batch: Bytes, rules: Rules) -> Result<Checked, AppendError> {
-    let check = Check::begin(batch, rules)?;
-    let inline_bytes = if check.is_packed() { UNPACKED_INLINE_BYTES } else { READ_INLINE_BYTES };
-    match check.run(inline_bytes)? {
-        Progress::Done(checked) => Ok(checked),
-        Progress::More(check) => {
-            let finished = Tasks::blocking(|| check.finish()).await;
-            Ok(finished.map_err(|error| AppendError::Unavailable(error.to_string()))??)
-        }
-    }
-}
-
-/// The batch in the topic's own codec, if it has one and the producer chose another.
-async fn recompressed(batch: BatchView, config: &TopicConfig) -> Result<BatchView, AppendError> {
-    let (codec, level) = match config.compression {
-        configs::Compression::Producer => return Ok(batch),
-        configs::Compression::Uncompressed => (Compression::None, None),
-        configs::Compression::Gzip(level) => (Compression::Gzip, Some(level)),
-        configs::Compression::Snappy => (Compression::Snappy, None),
-        configs::Compression::Lz4(level) => (Compression::Lz4, Some(level)),
-        configs::Compression::Zstd(level) => (Compression::Zstd, Some(level)),
-    };
-    if batch.compression() == Ok(codec) {
-        return Ok(batch);
-    }
-    let max_bytes = usize::try_from(config.max_message_bytes.0).unwrap_or(usize::MAX);
-    let work = move || record::recompress(&batch, codec, level, max_bytes);
-    let done = Tasks::blocking(work).await;
-    let done = done.map_err(|error| AppendError::Unavailable(error.to_string()))?;
-    Ok(done.map_err(|error| match error {
-        // It grew beyond the limit: how far is not known.
-        record::Error::TooLarge { .. } => {
-            Reject::TooLarge { bytes: max_bytes.saturating_add(1), max_bytes }
-        }
-        other => Reject::from_compressed(other),
-    })?)
 }
 
 /// What one request brings must fit a segment, as it is stored.

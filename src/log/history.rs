@@ -36,11 +36,16 @@ pub(super) trait History: Send + Sync {
         from: Offset,
     ) -> Result<Option<Offset>, HistoryError>;
 
-    /// The greatest timestamp of a published record.
+    /// No published record at or after `from` has a greater timestamp; of the block that covers
+    /// `from`, all records count.
     ///
     /// # Errors
     /// See [`HistoryError`].
-    async fn max_timestamp(&self, partition: PartitionId) -> Result<Option<Millis>, HistoryError>;
+    async fn max_timestamp(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+    ) -> Result<Option<Millis>, HistoryError>;
 
     /// Producer state at the end of what is published.
     ///

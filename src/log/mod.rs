@@ -43,7 +43,10 @@ pub use producer::{Claim, Moment, Producers, SequenceError, Verdict};
 
 use crate::{
     cluster::{Cluster, State},
-    env::{Env, task::Tasks},
+    env::{
+        Env,
+        task::{Cores, Tasks},
+    },
     replication::Replication,
     store::Store,
     types::{BrokerId, Incarnation, MetadataIndex, TopicId},
@@ -99,6 +102,7 @@ impl Log {
             history,
             clock: parts.env.clock,
             metrics: parts.metrics,
+            cores: Cores::of_the_machine(),
         };
         let shared = Arc::new(directory::Shared {
             directory: ArcSwap::from_pointee(Directory::default()),

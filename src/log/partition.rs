@@ -16,7 +16,10 @@ use tokio::sync::{Notify, OnceCell};
 use super::{Metrics, Producers, ReadError, history::History, tail::Tail};
 use crate::{
     cluster::configs::TopicConfig,
-    env::clock::{self, Clock},
+    env::{
+        clock::{self, Clock},
+        task::Cores,
+    },
     replication::{CommittedBatch, Replication, Sink},
     types::{LeaderEpoch, Offset, PartitionId},
 };
@@ -45,6 +48,8 @@ pub(super) struct Around {
     pub(super) history: Arc<dyn History>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
+    /// Where batches are unpacked, packed and searched.
+    pub(super) cores: Cores,
 }
 
 pub(super) struct State {

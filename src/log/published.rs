@@ -178,11 +178,24 @@ impl History for Published {
         Ok(None)
     }
 
-    async fn max_timestamp(&self, partition: PartitionId) -> Result<Option<Millis>, HistoryError> {
-        let start = self.cluster.with(|state| state.partition(partition).map(|p| p.log_start));
-        let Some(start) = start else { return Ok(None) };
-        let runs = self.runs(partition, start).await?;
-        Ok(runs.iter().map(|run| run.max_timestamp).max())
+    async fn max_timestamp(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+    ) -> Result<Option<Millis>, HistoryError> {
+        let mut greatest = None;
+        for run in self.runs(partition, from).await? {
+            let of_run = if run.base < from {
+                let footer = self.objects.footer(&run.at).await?;
+                let found = footer.find(partition, from).ok_or(HistoryError::Gone)?;
+                let first = found.block_of(from).unwrap_or_default();
+                found.blocks.iter().skip(first).map(|block| block.max_timestamp).max()
+            } else {
+                Some(run.max_timestamp)
+            };
+            greatest = greatest.max(of_run);
+        }
+        Ok(greatest)
     }
 
     async fn producers(

@@ -179,10 +179,12 @@ impl Tail {
             .map(|(base, ..)| base.max(from))
     }
 
-    /// The greatest timestamp of a record in the tail.
-    pub(super) fn max_timestamp(&self) -> Option<Millis> {
-        let spilled = self.spilled.iter().map(|entry| entry.max_timestamp);
-        spilled.chain(self.resident.iter().map(|batch| batch.max_timestamp)).max()
+    /// No record in the tail at or after `from` has a greater timestamp; of the batch or WAL entry
+    /// that covers `from`, all records count.
+    pub(super) fn max_timestamp(&self, from: Offset) -> Option<Millis> {
+        let spilled = self.spilled.iter().map(|entry| (entry.end, entry.max_timestamp));
+        let resident = self.resident.iter().map(|batch| (batch.end, batch.max_timestamp));
+        spilled.chain(resident).filter(|(end, _)| *end > from).map(|(_, time)| time).max()
     }
 }
 
@@ -282,6 +284,11 @@ mod tests {
                         covering.is_none_or(|at| all[at].end_offset <= Offset(published))
                     ),
                 }
+                let bound = tail.max_timestamp(from);
+                let left = all.iter().filter(|batch| {
+                    batch.end_offset > from.max(Offset(published))
+                });
+                prop_assert!(bound >= left.map(|batch| batch.max_timestamp).max());
                 // Seeking may start early within a WAL entry, never late.
                 let first = all.iter().find(|batch| {
                     batch.end_offset > from.max(Offset(published))

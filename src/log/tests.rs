@@ -27,6 +27,7 @@ use crate::{
         Env,
         disk::{Disk, DiskFile, FileDisk},
         sim::{SimClock, SimEntropy},
+        task::Cores,
     },
     metrics::Registry,
     record::{BatchBuilder, BatchView, Compression},
@@ -88,6 +89,7 @@ impl Bench {
             history: shelf.clone(),
             clock: clock.clone(),
             metrics: Metrics::default(),
+            cores: Cores::of_the_machine(),
         });
         Self { around, shelf, clock, gate, _folder: folder }
     }

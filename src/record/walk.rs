@@ -126,12 +126,25 @@ impl BatchView {
     /// # Errors
     /// When the records cannot be read so far.
     pub fn first_at(&self, time: Millis, from: Offset) -> Result<Option<(Offset, Millis)>, Error> {
+        self.search(from, Wanted::FirstAt(time))
+    }
+
+    /// The first record with the greatest time of those at or after `from`, and that time.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn greatest_time(&self, from: Offset) -> Result<Option<(Offset, Millis)>, Error> {
+        self.search(from, Wanted::Greatest)
+    }
+
+    fn search(&self, from: Offset, wanted: Wanted) -> Result<Option<(Offset, Millis)>, Error> {
         let codec = self.compression()?;
         // It passed the check of its producer's broker: what it unpacks to was bounded there.
         let limit = usize::MAX;
         let reader = compress::reader(codec, self.body(), limit)?;
         let mut source = Source { reader, codec, passed: 0, limit };
-        let mut search = Search { batch: self, time, from, left: self.record_count(), found: None };
+        let left = self.record_count();
+        let mut search = Search { batch: self, from, wanted, left, found: None };
         while search.wants_more() {
             source.feed(&mut search).map_err(|stop| match stop {
                 Stop::Structure(reason) => Error::Record(reason),
@@ -149,18 +162,27 @@ trait Visitor {
     fn take(&mut self, head: &RecordHead) -> Result<(), Stop>;
 }
 
-/// A search for the first record of a time.
+/// Which record is searched for.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// The first at or after this time.
+    FirstAt(Millis),
+    /// The first of the greatest time.
+    Greatest,
+}
+
+/// A search for a record by its time.
 struct Search<'a> {
     batch: &'a BatchView,
-    time: Millis,
     from: Offset,
+    wanted: Wanted,
     left: i32,
     found: Option<(Offset, Millis)>,
 }
 
 impl Visitor for Search<'_> {
     fn wants_more(&self) -> bool {
-        self.left > 0 && self.found.is_none()
+        self.left > 0 && (matches!(self.wanted, Wanted::Greatest) || self.found.is_none())
     }
 
     fn take(&mut self, head: &RecordHead) -> Result<(), Stop> {
@@ -173,7 +195,12 @@ impl Visitor for Search<'_> {
             }
             TimestampType::LogAppendTime => batch.max_timestamp(),
         };
-        if timestamp >= self.time && offset >= self.from {
+        let better = match (self.wanted, self.found) {
+            (Wanted::FirstAt(time), None) => timestamp >= time,
+            (Wanted::FirstAt(_), Some(_)) => false,
+            (Wanted::Greatest, found) => found.is_none_or(|(_, greatest)| timestamp > greatest),
+        };
+        if better && offset >= self.from {
             self.found = Some((offset, timestamp));
         }
         Ok(())

@@ -132,11 +132,14 @@ fn deleted_records_are_in_no_answer() {
     put_good(&mut wire, "deleted-times", &batch_with(Compression::Lz4, 1000, &["a", "b", "c"]));
     put_good(&mut wire, "deleted-times", &batch_with(Compression::None, 900, &["d"]));
     assert_eq!(delete_records(&mut wire, "deleted-times", 2), (0, 2));
-    for (time, offset) in [(-2, 2), (-4, 2), (0, 2), (1000, 2), (1002, 2), (1003, -1)] {
+    for (time, offset) in [(-2, 2), (-4, 2), (-3, 2), (0, 2), (1000, 2), (1002, 2), (1003, -1)] {
         assert_eq!(ask(&mut wire, 8, "deleted-times", time).offset, offset, "time {time}");
     }
+    assert_eq!(delete_records(&mut wire, "deleted-times", 3), (0, 3));
+    let greatest = ask(&mut wire, 8, "deleted-times", -3);
+    assert_eq!((greatest.offset, greatest.timestamp), (3, 900), "1002 was beside it, and is gone");
     assert_eq!(delete_records(&mut wire, "deleted-times", -1), (0, 4), "the high watermark");
-    for (time, offset) in [(-1, 4), (-2, 4), (0, -1)] {
+    for (time, offset) in [(-1, 4), (-2, 4), (-3, -1), (0, -1)] {
         assert_eq!(ask(&mut wire, 8, "deleted-times", time).offset, offset, "time {time}");
     }
 }

@@ -91,8 +91,15 @@ impl History for Shelf {
         })
     }
 
-    async fn max_timestamp(&self, _partition: PartitionId) -> Result<Option<Millis>, HistoryError> {
-        self.answer(|inner| inner.batches.iter().map(BatchView::max_timestamp).max())
+    async fn max_timestamp(
+        &self,
+        _partition: PartitionId,
+        from: Offset,
+    ) -> Result<Option<Millis>, HistoryError> {
+        self.answer(|inner| {
+            let batches = inner.batches.iter().filter(|batch| batch.end_offset() > from);
+            batches.map(BatchView::max_timestamp).max()
+        })
     }
 
     async fn producers(

@@ -320,6 +320,43 @@ async fn times_lead_to_the_very_record_wherever_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_greatest_time_is_one_of_a_record_that_is_not_deleted_wherever_it_is() {
+    // Memory, the WAL, the bucket: deletes, and looks after each what the greatest is now.
+    for place in 0..3 {
+        let bench = Bench::new();
+        let partition = bench.open(0, &[]);
+        for (times, codec) in [
+            (&[90, 80, 85, 85][..], Compression::Zstd),
+            (&[70, 50], Compression::None),
+            (&[60, 84, 10], Compression::Lz4),
+            (&[20], Compression::None),
+        ] {
+            append(&partition, &filled(BatchBuilder::new(codec), times)).await.unwrap();
+        }
+        let batches = partition.read(Offset(0), usize::MAX, true).await.unwrap().batches;
+        match place {
+            0 => {}
+            1 => partition.ledger.evicted(Offset(10)),
+            _ => publish(&bench, &partition, batches, 9, true),
+        }
+        for (start, expected) in [
+            (0, Some((0, 90))),
+            (1, Some((2, 85))),
+            (3, Some((3, 85))),
+            (4, Some((7, 84))),
+            (8, Some((9, 20))),
+            (9, Some((9, 20))),
+            (10, None),
+        ] {
+            partition.delete_records(Some(Offset(start))).await.unwrap();
+            let found = soon(partition.offset_of_max_timestamp()).await.unwrap();
+            let found = found.map(|found| (found.offset.0, found.timestamp.0 - NOW.0));
+            assert_eq!(found, expected, "place {place} from {start}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_producer_that_lies_about_its_times_hides_nothing() {
     let bench = Bench::new();
     let partition = bench.open(0, &[]);

@@ -53,7 +53,10 @@ async fn check(history: &Published, tide: PartitionId) {
         // Blocks are larger than these batches: a run's first offset is as near as it gets.
         assert_eq!(found, expected.map(Offset), "{after} {from}");
     }
-    assert_eq!(history.max_timestamp(tide).await.unwrap(), Some(time(40)));
+    for (from, greatest) in [(0, Some(40)), (5, Some(40)), (6, Some(40)), (7, None)] {
+        let found = history.max_timestamp(tide, Offset(from)).await.unwrap();
+        assert_eq!(found, greatest.map(time), "{from}");
+    }
     let producers = history.producers(tide).await.unwrap();
     let batches = &producers[0].batches;
     assert_eq!((batches.len(), batches[3].base_offset), (4, Offset(6)));
@@ -85,7 +88,7 @@ async fn what_is_not_published_or_deleted_is_nowhere() {
     assert_eq!(shapes(&history.read(tide, Offset(5), 1).await.unwrap()), [(4, 6, 0)]);
     let ebb = PartitionId { index: 7, ..tide };
     assert_eq!(history.read(ebb, Offset(0), 1).await.unwrap(), Vec::<Bytes>::new());
-    assert_eq!(history.max_timestamp(ebb).await.unwrap(), None);
+    assert_eq!(history.max_timestamp(ebb, Offset(0)).await.unwrap(), None);
     assert_eq!(history.producers(ebb).await.unwrap(), []);
     assert!(matches!(history.raise_start(ebb, Offset(1)).await, Err(HistoryError::Away(_))));
     world.stop().await;
