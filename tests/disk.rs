@@ -12,13 +12,15 @@
 
 #[path = "disk/away.rs"]
 mod away;
+#[path = "disk/stalled.rs"]
+mod stalled;
 mod support;
 
 use std::{
     io,
     path::Path,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -40,15 +42,40 @@ use support::{
 };
 use tokio::sync::watch;
 
+/// Holds syncs back from its beginning to its end.
+#[derive(Debug, Default)]
+struct Stall {
+    on: Mutex<bool>,
+    over: Condvar,
+}
+
+impl Stall {
+    fn begin(&self) {
+        *self.on.lock().unwrap() = true;
+    }
+
+    fn end(&self) {
+        *self.on.lock().unwrap() = false;
+        self.over.notify_all();
+    }
+
+    fn pass(&self) {
+        let on = self.on.lock().unwrap();
+        drop(self.over.wait_while(on, |on| *on).unwrap());
+    }
+}
+
 /// The machine's disk, until it is broken: then every write and sync is an error.
 #[derive(Debug)]
 struct Brittle {
     broken: Arc<AtomicBool>,
+    stall: Arc<Stall>,
 }
 
 #[derive(Debug)]
 struct BrittleFile {
     broken: Arc<AtomicBool>,
+    stall: Arc<Stall>,
     file: Arc<dyn DiskFile>,
 }
 
@@ -68,7 +95,8 @@ impl Disk for Brittle {
 
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
         let file = FileDisk.open(path, create)?;
-        Ok(Arc::new(BrittleFile { broken: Arc::clone(&self.broken), file }))
+        let (broken, stall) = (Arc::clone(&self.broken), Arc::clone(&self.stall));
+        Ok(Arc::new(BrittleFile { broken, stall, file }))
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -115,6 +143,7 @@ impl DiskFile for BrittleFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.stall.pass();
         check(&self.broken)?;
         self.file.sync()
     }
@@ -134,6 +163,7 @@ struct Running {
     _root: tempfile::TempDir,
     address: String,
     broken: Arc<AtomicBool>,
+    stall: Arc<Stall>,
     ask: watch::Sender<StopAsked>,
     ended: tokio::task::JoinHandle<Result<Ended, broker::Error>>,
 }
@@ -150,15 +180,17 @@ fn start() -> Running {
     };
     let config = settings.resolve(std::iter::empty(), |_| Ok(Vec::new())).unwrap();
     let broken = Arc::new(AtomicBool::new(false));
-    let env = Env { disk: Arc::new(Brittle { broken: Arc::clone(&broken) }), ..Env::real() };
+    let stall = Arc::new(Stall::default());
+    let disk = Brittle { broken: Arc::clone(&broken), stall: Arc::clone(&stall) };
+    let env = Env { disk: Arc::new(disk), ..Env::real() };
     let (ask, asked) = watch::channel(StopAsked::No);
     let ended = tokio::spawn(broker::run(config, env, asked, &|_| {}));
-    Running { _root: root, address, broken, ask, ended }
+    Running { _root: root, address, broken, stall, ask, ended }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fails_ends_the_incarnation_and_the_next_goes_on_when_it_takes_writes() {
-    let Running { _root, address, broken, ask, ended } = start();
+    let Running { _root, address, broken, ask, ended, .. } = start();
     let mut client = topics::connect(&address).await;
     topics::create(&mut client, "t", 1, &[]).await;
     let mut kept = 0;

@@ -322,7 +322,7 @@ async fn beat_until(connection: &mut Connection, code: i16) {
 #[tokio::test(flavor = "multi_thread")]
 async fn between_incarnations_every_api_answers_with_what_clients_retry() {
     const UNKNOWN_MEMBER: i16 = 25;
-    let Running { _root, address, broken, ask: _ask, ended: _ended } = start();
+    let Running { _root, address, broken, ask: _ask, ended: _ended, .. } = start();
     let mut client = topics::connect(&address).await;
     topics::create(&mut client, "t", 1, &[]).await;
     topics::coordinator(&mut client, "g").await;

@@ -28,7 +28,7 @@ pub async fn connect(address: &str) -> Connection {
     panic!("nobody listens on {address}");
 }
 
-fn name(topic: &str) -> TopicName {
+pub fn topic_name(topic: &str) -> TopicName {
     TopicName(StrBytes::from_string(topic.to_owned()))
 }
 
@@ -43,7 +43,7 @@ pub async fn create(
         CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
     });
     let wanted = CreatableTopic::default()
-        .with_name(name(topic))
+        .with_name(topic_name(topic))
         .with_num_partitions(partitions)
         .with_replication_factor(1)
         .with_configs(configs.collect());
@@ -53,8 +53,9 @@ pub async fn create(
 }
 
 pub async fn delete(connection: &mut Connection, topic: &str) {
-    let request =
-        DeleteTopicsRequest::default().with_topic_names(vec![name(topic)]).with_timeout_ms(30_000);
+    let request = DeleteTopicsRequest::default()
+        .with_topic_names(vec![topic_name(topic)])
+        .with_timeout_ms(30_000);
     let answer = connection.call(5, &request).await.unwrap();
     assert_eq!(answer.responses[0].error_code, 0);
 }
@@ -118,8 +119,9 @@ pub async fn coordinator(connection: &mut Connection, group_id: &str) {
 /// Commits an offset of partition 0 without being a member; `false` when to try again.
 pub async fn commit(connection: &mut Connection, group_id: &str, topic: &str, offset: i64) -> bool {
     let partition = OffsetCommitRequestPartition::default().with_committed_offset(offset);
-    let topic =
-        OffsetCommitRequestTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(topic_name(topic))
+        .with_partitions(vec![partition]);
     let request = OffsetCommitRequest::default()
         .with_group_id(group(group_id))
         .with_generation_id_or_member_epoch(-1)
@@ -130,8 +132,9 @@ pub async fn commit(connection: &mut Connection, group_id: &str, topic: &str, of
 
 /// The offset committed for partition 0, waiting while the coordinator loads.
 pub async fn committed(connection: &mut Connection, group_id: &str, topic: &str) -> i64 {
-    let wanted =
-        OffsetFetchRequestTopic::default().with_name(name(topic)).with_partition_indexes(vec![0]);
+    let wanted = OffsetFetchRequestTopic::default()
+        .with_name(topic_name(topic))
+        .with_partition_indexes(vec![0]);
     let request = OffsetFetchRequest::default()
         .with_group_id(group(group_id))
         .with_topics(Some(vec![wanted]));

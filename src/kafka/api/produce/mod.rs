@@ -215,7 +215,8 @@ impl Refused {
     }
 }
 
-/// Waits for every commit, together at most for `timeout`: what is late may land all the same.
+/// Waits for every commit, together at most for `timeout`: what is late has its offsets, which the
+/// client is told as in Kafka, and may land there all the same.
 async fn finish(context: Context, version: i16, timeout: Duration, begun: Topics<Begun>) -> Answer {
     let late = clock::sleep(timeout);
     tokio::pin!(late);
@@ -226,10 +227,11 @@ async fn finish(context: Context, version: i16, timeout: Duration, begun: Topics
             let index = part.index;
             let done = match (part.pending, part.partition) {
                 (Ok(pending), Some(partition)) => {
+                    let appended = pending.appended();
                     let committed = tokio::select! {
                         biased;
-                        committed = pending.committed() => committed,
-                        () = &mut late => Err(AppendError::Unknown),
+                        committed = pending.committed() => committed.map(|done| (done, None)),
+                        () = &mut late => Ok((appended, Some(AppendError::Unknown))),
                     };
                     committed.map_err(|error| Refused::append(&context, &partition, error))
                 }
@@ -237,8 +239,10 @@ async fn finish(context: Context, version: i16, timeout: Duration, begun: Topics
                 (Ok(_), None) => Err(Refused::new(Code::UnknownServerError, "no partition")),
             };
             answered.push(match done {
-                Ok(appended) => Answered {
+                Ok((appended, missed)) => Answered {
                     index,
+                    error: missed.as_ref().map_or(0, |error| error.code().code()),
+                    message: missed.map(|error| error.to_string()),
                     base_offset: appended.base_offset.0,
                     log_append_time_ms: appended.log_append_time.map_or(-1, |time| time.0),
                     log_start: appended.log_start.0,
