@@ -9,7 +9,11 @@
 )]
 #![allow(clippy::needless_pass_by_value, clippy::let_underscore_must_use)]
 
+#[path = "broker/epochs.rs"]
+mod epochs;
 mod support;
+#[path = "broker/times.rs"]
+mod times;
 
 use std::{process::Command, time::Duration};
 
