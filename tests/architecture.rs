@@ -1,4 +1,5 @@
-//! Holds the source tree to its plan: floors, sizes and the seam to the operating system.
+//! Holds the source tree to its plan: floors, sizes and the seam to the operating system; and the
+//! list of what clients depend on to its tests.
 
 // A test that cannot go on says so by panicking.
 #![allow(
@@ -142,4 +143,53 @@ fn the_tree_follows_the_plan() {
     }
     let shown = faults.iter().cloned().collect::<Vec<_>>().join("\n");
     assert!(faults.is_empty(), "{} faults\n{shown}", faults.len());
+}
+
+/// Whether the lines of a source hold a test of this name, in the way of its language.
+fn has_test(lines: &[&str], extension: &str, name: &str) -> bool {
+    let quoted = format!("\"{name}\"");
+    let is_rust = |at: usize| {
+        let bare = lines[at].trim().trim_start_matches("async ");
+        let before = &lines[at.saturating_sub(3)..at];
+        bare.starts_with(&format!("fn {name}("))
+            && before.iter().any(|line| line.contains("#[") && line.contains("test"))
+    };
+    (0..lines.len()).any(|at| match extension {
+        "rs" => is_rust(at),
+        // A method that is a fact, or a scenario told by its name.
+        "java" => {
+            lines[at].contains(&format!("public static void {name}("))
+                || (lines[at].contains("suite.") && lines[at].contains(&quoted))
+        }
+        "py" => lines[at].contains(&format!("def {name}(")),
+        "go" => lines[at].contains(&quoted),
+        _ => false,
+    })
+}
+
+#[test]
+fn every_fact_that_clients_depend_on_names_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let list = fs::read_to_string(root.join("docs/kafka-checklist.md")).unwrap();
+    let (mut faults, mut facts) = (Vec::new(), 0);
+    let rows = list.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fact"));
+    for row in rows {
+        facts += 1;
+        let (fact, tests) = row.trim_matches(['|', ' ']).rsplit_once(" | ").unwrap();
+        let named: Vec<_> = tests.split('`').filter_map(|it| it.split_once("::")).collect();
+        let is_excused = tests.strip_prefix("not here: ").is_some_and(|why| !why.is_empty());
+        if named.is_empty() != is_excused {
+            faults.push(format!("{fact}: either tests or why it is not here"));
+        }
+        for (file, name) in named {
+            let folder = if file.starts_with("src/") { root.into() } else { root.join("tests") };
+            let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
+            let extension = Path::new(file).extension().and_then(|it| it.to_str()).unwrap_or("");
+            if !has_test(&text.lines().collect::<Vec<_>>(), extension, name) {
+                faults.push(format!("{fact}: no {file}::{name}"));
+            }
+        }
+    }
+    assert!(facts > 200, "only {facts} facts were read");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -17,6 +17,7 @@ mod times;
 
 use std::{process::Command, time::Duration};
 
+use proto_kafka::messages::{MetadataRequest, metadata_request::MetadataRequestTopic};
 use strandline::types::Offset;
 use support::{
     process::{Setup, files, free_port},
@@ -219,4 +220,37 @@ async fn a_port_in_use_is_said_with_the_flag_that_changes_it() {
     let mut broker = setup.spawn();
     assert!(!broker.wait_exit(SOON).success());
     assert!(broker.log().contains("--kafka-listen"), "{}", broker.log());
+}
+
+#[tokio::test]
+async fn a_topic_keeps_its_id_and_its_leader_epochs_only_rise_over_kills_and_drains() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup::folders(root.path());
+    let mut broker = setup.start();
+    let mut client = topics::connect(&broker.kafka()).await;
+    topics::create(&mut client, "kept", 2, &[]).await;
+    let mut told = Vec::new();
+    for round in 0..4 {
+        let mut client = topics::connect(&broker.kafka()).await;
+        let wanted = MetadataRequestTopic::default().with_name(Some(topics::topic_name("kept")));
+        let request = MetadataRequest::default().with_topics(Some(vec![wanted]));
+        let topic = client.call(12, &request).await.unwrap().topics.remove(0);
+        let epochs = topic.partitions.iter().map(|partition| partition.leader_epoch);
+        told.push((topic.topic_id, epochs.collect::<Vec<_>>()));
+        client.produce("kept", 0, topics::batch(&["x"])).await.unwrap();
+        if round % 2 == 0 {
+            broker.kill();
+        } else {
+            assert!(broker.drain(SOON).success());
+        }
+        broker = setup.start();
+    }
+    for pair in told.windows(2) {
+        assert_eq!(pair[1].0, pair[0].0, "{told:?}");
+        assert!(
+            pair[1].1.iter().zip(&pair[0].1).all(|(after, before)| after >= before),
+            "{told:?}"
+        );
+    }
+    assert!(!told[0].0.is_nil());
 }

@@ -49,6 +49,11 @@ fn address() -> &'static str {
 
 /// Starts a broker with these Kafka settings, which lives as long as the process; its address.
 pub fn start(kafka: &[(&str, &str)]) -> String {
+    start_as(None, kafka)
+}
+
+/// The same, known to clients under another address.
+pub fn start_as(advertised: Option<&str>, kafka: &[(&str, &str)]) -> String {
     let wal = tempfile::tempdir().unwrap().keep();
     let address = format!("127.0.0.1:{}", free_port());
     let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -56,6 +61,7 @@ pub fn start(kafka: &[(&str, &str)]) -> String {
         bucket: Some("memory://".to_owned()),
         wal_dir: Some(wal),
         kafka_listen: Some(address.clone()),
+        kafka_advertise: advertised.map(str::to_owned),
         http_listen: Some(format!("127.0.0.1:{}", free_port())),
         kafka_pairs: kafka.iter().map(pair).collect(),
         ..Settings::default()

@@ -15,7 +15,7 @@ use proto_kafka::{
 };
 
 use crate::{
-    broker::{Wire, together},
+    broker::{Wire, start, together},
     requests::{batch, create, name, produce, transactional},
 };
 
@@ -118,6 +118,21 @@ fn topic_partitions_come_in_pages_from_a_cursor_on() {
         .with_response_partition_limit(9);
     let codes: Vec<i16> = wire.call(0, &wrong).topics.iter().map(|it| it.error_code).collect();
     assert_eq!(codes, [17, 3]);
+}
+
+#[test]
+fn a_page_of_topic_partitions_has_at_most_2000() {
+    let _turn = together();
+    let mut wire = Wire::open_at(&start(&[]));
+    create(&mut wire, "most", 2001, &[]);
+    let topic = TopicRequest::default().with_name(name("most"));
+    let request = DescribeTopicPartitionsRequest::default()
+        .with_topics(vec![topic])
+        .with_response_partition_limit(i32::MAX);
+    let page = wire.call(0, &request);
+    assert_eq!(page.topics[0].partitions.len(), 2000);
+    let next = page.next_cursor.unwrap();
+    assert_eq!((next.topic_name, next.partition_index), (name("most"), 2000));
 }
 
 #[test]

@@ -138,6 +138,11 @@ fn what_cannot_be_described_has_its_code_and_words() {
         for (kind, name) in [(BROKER, "x"), (8, ""), (16, ""), (32, ""), (0, "x"), (64, "x")] {
             assert_eq!(code(kind, name), 42, "{kind} {name}");
         }
+        for (kind, name) in [(16, "a-subscription"), (32, "a-group")] {
+            let none = describe(version, kind, name, None);
+            assert_eq!((none.error_code, none.configs.len()), (0, 0), "{kind}");
+        }
+        assert_eq!(code(8, &broker()), 42, "loggers cannot be seen");
     }
     let other = describe(4, BROKER, "99", None).error_message.unwrap().to_string();
     let id = broker();
@@ -182,6 +187,8 @@ fn incremental_operations_touch_single_configs_in_every_version() {
         assert_eq!(policy(), ("delete".to_owned(), 5));
         let text = "Can't APPEND to key retention.ms because its type is not LIST.";
         assert_eq!(change(&[("retention.ms", 2, Some("5"))]), (40, text.to_owned()));
+        let text = "Can't SUBTRACT to key retention.ms because its type is not LIST.";
+        assert_eq!(change(&[("retention.ms", 3, Some("5"))]), (40, text.to_owned()));
         assert_eq!(change(&[("retention.ms", 0, None)]).0, 42);
         assert_eq!(change(&[("retention.ms", 4, Some("5"))]).0, 42, "no such operation");
         let twice = [("retention.ms", 0, Some("5")), ("retention.ms", 1, None)];

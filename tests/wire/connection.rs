@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proto_kafka::{
     messages::{
-        ApiVersionsRequest, ApiVersionsResponse, ListOffsetsRequest, MetadataRequest,
+        ApiVersionsRequest, ApiVersionsResponse, FetchRequest, ListOffsetsRequest, MetadataRequest,
         ProduceRequest, ResponseHeader,
     },
     protocol::Decodable,
@@ -13,7 +13,7 @@ use proto_kafka::{
 
 use crate::{
     broker::{Wire, together},
-    requests::{batch, create, metadata, produce, put_good},
+    requests::{batch, create, fetch, fetch_partition, metadata, produce, put_good},
 };
 
 fn versions() -> ApiVersionsRequest {
@@ -116,8 +116,32 @@ fn api_versions_writes_no_tag_that_holds_its_default() {
 #[test]
 fn a_client_that_names_itself_badly_is_told_so() {
     let _turn = together();
-    let request = versions().with_client_software_name("-bad-".into());
-    assert_eq!(Wire::open().call(3, &request).error_code, 42);
+    for version in [3, 4] {
+        for bad in ["", "-bad-", "a b", "a.", "ä"] {
+            for request in [
+                versions().with_client_software_name(bad.into()),
+                versions().with_client_software_version(bad.into()),
+            ] {
+                assert_eq!(Wire::open().call(version, &request).error_code, 42, "{bad:?}");
+            }
+        }
+        let good = versions().with_client_software_name("a-b.C1".into());
+        assert_eq!(Wire::open().call(version, &good).error_code, 0);
+    }
+}
+
+#[test]
+fn a_waiting_fetch_holds_back_its_own_connection_and_no_other() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "held-back", 1, &[]);
+    let waiting = fetch("held-back", vec![fetch_partition(0, 0)]).with_max_wait_ms(15_000);
+    let frames = [wire.frame(12, &waiting), wire.frame(3, &versions())].concat();
+    wire.send(&frames);
+    assert!(wire.is_silent(Duration::from_millis(200)), "answers keep their order");
+    put_good(&mut Wire::open(), "held-back", &batch(&["x"]));
+    assert_eq!(wire.reply::<FetchRequest>(12).1.error_code, 0);
+    assert_eq!(wire.reply::<ApiVersionsRequest>(3).1.error_code, 0);
 }
 
 #[test]

@@ -88,6 +88,12 @@ fn the_first_partition_with_anything_gives_a_whole_batch_whatever_the_limits() {
         .map(|partition| partition.records.as_ref().unwrap().len() > 5000)
         .collect();
     assert_eq!(sizes, [false, true, false]);
+    let partitions = [0, 2, 1].map(|index| fetch_partition(index, 0).with_partition_max_bytes(1));
+    let request = fetch("first", partitions.into()).with_max_bytes(1);
+    let response = wire.call(11, &request);
+    let full = response.responses[0].partitions.iter().filter(|it| !offsets(it).is_empty());
+    let full: Vec<_> = full.map(|it| it.partition_index).collect();
+    assert_eq!(full, [2], "the first in the order of the request");
 }
 
 #[test]
@@ -104,6 +110,25 @@ fn limits_are_kept_beyond_the_first_batch() {
     assert_eq!(offsets(only(&response)), [0, 1, 2]);
     let request = fetch("limits", vec![fetch_partition(0, 0)]).with_max_bytes(2500);
     assert_eq!(offsets(only(&wire.call(11, &request))), [0, 1]);
+}
+
+#[test]
+fn an_answer_has_at_most_55_mib_whatever_was_asked() {
+    const MOST: usize = 55 << 20;
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "most", 2, &[]);
+    let large = batch(&[&"x".repeat(1_000_000)]);
+    for partition in [0, 1] {
+        for _ in 0..30 {
+            wire.call(9, &crate::requests::produce("most", partition, 1, &large));
+        }
+    }
+    let all = |index| fetch_partition(index, 0).with_partition_max_bytes(i32::MAX);
+    let request = fetch("most", vec![all(0), all(1)]).with_max_bytes(i32::MAX);
+    let response = wire.call(12, &request);
+    let counts = response.responses[0].partitions.iter().map(|part| offsets(part).len());
+    assert!(counts.eq([30, MOST / large.len() - 30]));
 }
 
 #[test]
@@ -214,16 +239,74 @@ fn aborted_transactions_are_a_list_for_read_committed_and_null_otherwise() {
 fn a_waiting_fetch_learns_that_its_topic_is_gone() {
     let _turn = together();
     let mut wire = Wire::open();
-    create(&mut wire, "gone", 1, &[]);
-    let deleter = thread::spawn(|| {
-        thread::sleep(Duration::from_millis(200));
-        delete(&mut Wire::open(), "gone");
-    });
+    for (version, code) in [(11, 3), (12, 3), (13, 100), (18, 100)] {
+        let id = create(&mut wire, "gone", 1, &[]);
+        let mut request = fetch("gone", vec![fetch_partition(0, 0)]).with_max_wait_ms(15_000);
+        if version >= 13 {
+            request.topics[0].topic = name("");
+            request.topics[0].topic_id = id;
+        }
+        let deleter = thread::spawn(|| {
+            thread::sleep(Duration::from_millis(200));
+            delete(&mut Wire::open(), "gone");
+        });
+        let began = Instant::now();
+        assert_eq!(only(&wire.call(version, &request)).error_code, code, "version {version}");
+        assert!(began.elapsed() < Duration::from_secs(10));
+        deleter.join().unwrap();
+    }
+}
+
+#[test]
+fn a_fetch_that_can_gain_nothing_by_waiting_is_answered_at_once() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "no-wait", 2, &[]);
+    put_good(&mut wire, "no-wait", &batch(&["x"]));
+    let epoch =
+        wire.call(9, &crate::requests::metadata(&["no-wait"])).topics[0].partitions[0].leader_epoch;
+    let waiting = fetch_partition(1, 0);
+    let cases = [
+        (vec![waiting.clone(), fetch_partition(9, 0)], 3, "an unknown partition"),
+        (vec![waiting.clone(), fetch_partition(0, 7)], 1, "an offset out of range"),
+        (vec![waiting.clone(), fetch_partition(0, 1).with_current_leader_epoch(epoch + 1)], 75, ""),
+        (vec![waiting, fetch_partition(0, 7).with_last_fetched_epoch(epoch)], 0, "diverging"),
+    ];
     let began = Instant::now();
-    let request = fetch("gone", vec![fetch_partition(0, 0)]).with_max_wait_ms(15_000);
-    assert_eq!(only(&wire.call(11, &request)).error_code, 3);
+    for (partitions, code, what) in cases {
+        let request = fetch("no-wait", partitions).with_max_wait_ms(15_000);
+        let response = wire.call(12, &request);
+        let told = &response.responses[0].partitions[1];
+        assert_eq!(told.error_code, code, "{what}");
+        let ends = if what == "diverging" { (epoch, 1) } else { (-1, -1) };
+        assert_eq!((told.diverging_epoch.epoch, told.diverging_epoch.end_offset), ends);
+    }
+    let nothing = fetch("no-wait", vec![]).with_topics(vec![]).with_max_wait_ms(15_000);
+    assert!(wire.call(12, &nothing).responses.is_empty());
     assert!(began.elapsed() < Duration::from_secs(10));
-    deleter.join().unwrap();
+}
+
+#[test]
+fn a_partition_in_error_has_no_offsets_and_no_records_that_are_null() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    let id = create(&mut wire, "in-error", 1, &[]);
+    put_good(&mut wire, "in-error", &batch(&["x"]));
+    for version in 4..=18 {
+        for (partition, offset, code) in [(0, 7, 1), (3, 0, 3)] {
+            let mut request = fetch("in-error", vec![fetch_partition(partition, offset)]);
+            if version >= 13 {
+                request.topics[0].topic = name("");
+                request.topics[0].topic_id = id;
+            }
+            let response = wire.call(version, &request);
+            let told = only(&response);
+            assert_eq!(told.error_code, code, "version {version}");
+            let offsets = (told.high_watermark, told.last_stable_offset, told.log_start_offset);
+            assert_eq!(offsets, (-1, -1, -1), "version {version}");
+            assert_eq!(told.records.as_ref().map(|records| records.len()), Some(0));
+        }
+    }
 }
 
 #[test]
@@ -268,9 +351,7 @@ fn leader_epochs_fence_and_histories_that_diverge_are_told() {
     };
     assert_eq!((code(current), code(-1)), (0, 0));
     assert_eq!(code(current + 1), 75);
-    if current > 0 {
-        assert_eq!(code(current - 1), 74);
-    }
+    assert_eq!(code(-2), 74, "no epoch is below 0, so it is an old one");
     let partition = fetch_partition(0, 1).with_last_fetched_epoch(current);
     let response = wire.call(12, &fetch("epochs", vec![partition]));
     assert_eq!(only(&response).diverging_epoch.end_offset, -1, "the histories agree");

@@ -17,7 +17,7 @@ use proto_kafka::{
 use uuid::Uuid;
 
 use crate::{
-    broker::{Wire, together},
+    broker::{Wire, start, together},
     requests::{create, metadata, name},
 };
 
@@ -28,6 +28,7 @@ pub const UNKNOWN_MEMBER: i16 = 25;
 pub const INVALID_SESSION_TIMEOUT: i16 = 26;
 pub const REBALANCE_IN_PROGRESS: i16 = 27;
 pub const MEMBER_ID_REQUIRED: i16 = 79;
+pub const GROUP_FULL: i16 = 81;
 pub const FENCED_INSTANCE: i16 = 82;
 
 /// A subscription to nothing with a text beside it. Kafka looks into subscriptions, and of those
@@ -82,7 +83,10 @@ pub struct Member {
 
 impl Member {
     pub fn new(group: &str) -> Self {
-        let mut wire = Wire::open();
+        Self::on(Wire::open(), group)
+    }
+
+    pub fn on(mut wire: Wire, group: &str) -> Self {
         find(&mut wire, group);
         Self {
             wire,
@@ -412,6 +416,23 @@ fn a_protocol_type_or_protocols_that_others_do_not_share_are_refused() {
     other.ask_join();
     assert_eq!(other.joined().error_code, INCONSISTENT_PROTOCOL);
     assert_eq!(member.beat(), 0, "it was not disturbed");
+}
+
+#[test]
+fn a_full_group_takes_nobody_more_till_one_leaves() {
+    let _turn = together();
+    let address = start(&[("group.max.size", "1"), ("group.initial.rebalance.delay.ms", "0")]);
+    let mut member = Member::on(Wire::open_at(&address), "full");
+    member.settle();
+    for version in 0..=9 {
+        let mut other = Member::on(Wire::open_at(&address), "full");
+        other.version = version;
+        other.ask_join();
+        assert_eq!(other.joined().error_code, GROUP_FULL, "version {version}");
+    }
+    assert_eq!(member.beat(), 0, "it was not disturbed");
+    assert_eq!(member.leave(), 0);
+    Member::on(Wire::open_at(&address), "full").settle();
 }
 
 #[test]

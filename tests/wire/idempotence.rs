@@ -147,6 +147,31 @@ fn a_gap_an_old_epoch_and_a_new_epochs_late_start_are_refused() {
 }
 
 #[test]
+fn a_batch_that_overlaps_one_before_is_out_of_order() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "overlaps", 1, &[]);
+    let id = producer_id(&mut wire);
+    put_good(&mut wire, "overlaps", &batch_of(id, 0, 0, &["a", "b", "c"]));
+    for (first, values) in [(0, &["a", "b"][..]), (1, &["b", "c"]), (2, &["c", "d"])] {
+        let answer = put(&mut wire, "overlaps", &batch_of(id, 0, first, values));
+        assert_eq!((answer.error_code, answer.base_offset), (45, -1), "from {first}");
+    }
+    assert_eq!(put_good(&mut wire, "overlaps", &batch_of(id, 0, 0, &["a", "b", "c"])), 0);
+    assert_eq!(put_good(&mut wire, "overlaps", &batch_of(id, 0, 3, &["d"])), 3);
+}
+
+#[test]
+fn a_producer_the_partition_does_not_know_begins_where_it_likes() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "begins", 1, &[]);
+    let id = producer_id(&mut wire);
+    assert_eq!(put_good(&mut wire, "begins", &batch_of(id, 7, 41, &["x"])), 0);
+    assert_eq!(put_good(&mut wire, "begins", &batch_of(id, 7, 42, &["x"])), 1);
+}
+
+#[test]
 fn sequences_go_on_at_0_after_the_largest() {
     let _turn = together();
     let mut wire = Wire::open();

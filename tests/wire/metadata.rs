@@ -1,10 +1,13 @@
 //! Metadata and topics (kafka.md M).
 
-use proto_kafka::messages::{MetadataRequest, metadata_request::MetadataRequestTopic};
+use proto_kafka::messages::{
+    DescribeClusterRequest, FindCoordinatorRequest, MetadataRequest,
+    metadata_request::MetadataRequestTopic,
+};
 use uuid::Uuid;
 
 use crate::{
-    broker::{Wire, together},
+    broker::{Wire, start, start_as, together},
     requests::{create, delete, metadata, name},
 };
 
@@ -83,9 +86,56 @@ fn topics_are_found_by_id_from_version_12_on_and_a_new_one_has_a_new_id() {
     assert_eq!((gone.topics[0].error_code, gone.topics[0].name.as_ref()), (100, None));
     let new = create(&mut wire, "again", 1, &[]);
     assert_ne!(new, old);
-    let mut early = metadata(&["again"]);
-    early.topics.as_mut().unwrap()[0].topic_id = new;
-    assert_eq!(wire.call(11, &early).topics[0].error_code, 42);
+    let mut named = metadata(&["again"]);
+    named.topics.as_mut().unwrap()[0].topic_id = new;
+    for version in [10, 11] {
+        for early in [&named, &by_id(new), &by_id(Uuid::nil())] {
+            assert_eq!(wire.call(version, early).topics[0].error_code, 42, "version {version}");
+        }
+    }
+}
+
+#[test]
+fn versions_that_do_not_ask_create_a_missing_topic() {
+    let _turn = together();
+    for version in 0..=3 {
+        let topic = format!("on-demand-{version}");
+        let answer = Wire::open().call(version, &metadata(&[&topic]));
+        assert_eq!((answer.topics[0].error_code, answer.topics[0].partitions.len()), (0, 1));
+    }
+}
+
+#[test]
+fn where_topics_are_not_created_on_demand_a_missing_one_is_unknown() {
+    let _turn = together();
+    let address = start(&[("auto.create.topics.enable", "false")]);
+    let mut wire = Wire::open_at(&address);
+    for version in 0..=13 {
+        let answer = wire.call(version, &metadata(&["not-created"]));
+        assert_eq!(answer.topics[0].error_code, 3, "version {version}");
+    }
+}
+
+#[test]
+fn brokers_and_coordinators_are_told_by_their_advertised_address() {
+    let _turn = together();
+    let address = start_as(Some("broker.example:1234"), &[]);
+    let mut wire = Wire::open_at(&address);
+    let broker = wire.call(9, &metadata(&[])).brokers.remove(0);
+    assert_eq!((broker.host.as_str(), broker.port), ("broker.example", 1234));
+    let described = wire.call(0, &DescribeClusterRequest::default()).brokers.remove(0);
+    let told = (broker.node_id, broker.host.clone(), broker.port);
+    assert_eq!((described.broker_id, described.host, described.port), told);
+    // The topic of offsets is made for who asks first.
+    let find = FindCoordinatorRequest::default().with_key("any".into());
+    let found = (0..1000)
+        .find_map(|_| {
+            let answer = wire.call(3, &find);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            (answer.error_code == 0).then_some(answer)
+        })
+        .expect("a coordinator");
+    assert_eq!((found.node_id, found.host, found.port), told, "one that metadata names");
 }
 
 #[test]
@@ -93,13 +143,16 @@ fn operations_are_told_when_asked_for() {
     let _turn = together();
     let mut wire = Wire::open();
     create(&mut wire, "operations", 1, &[]);
-    let silent = wire.call(8, &metadata(&["operations"]));
-    assert_eq!(silent.cluster_authorized_operations, i32::MIN);
-    assert_eq!(silent.topics[0].topic_authorized_operations, i32::MIN);
-    let asking = metadata(&["operations"])
-        .with_include_cluster_authorized_operations(true)
-        .with_include_topic_authorized_operations(true);
-    let told = wire.call(8, &asking);
-    assert!(told.cluster_authorized_operations > 0);
-    assert!(told.topics[0].topic_authorized_operations > 0);
+    for version in 8..=13 {
+        let silent = wire.call(version, &metadata(&["operations"]));
+        assert_eq!(silent.cluster_authorized_operations, i32::MIN);
+        assert_eq!(silent.topics[0].topic_authorized_operations, i32::MIN);
+        // Of the cluster DescribeCluster tells from 11 on.
+        let asking = metadata(&["operations"])
+            .with_include_cluster_authorized_operations(version <= 10)
+            .with_include_topic_authorized_operations(true);
+        let told = wire.call(version, &asking);
+        assert_eq!(told.cluster_authorized_operations > 0, version <= 10, "version {version}");
+        assert!(told.topics[0].topic_authorized_operations > 0);
+    }
 }

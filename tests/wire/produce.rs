@@ -98,12 +98,49 @@ fn a_batch_that_lies_is_refused() {
     assert_eq!(refused(&|batch| batch[70] ^= 1, false), 2, "CRC");
     assert_eq!(refused(&|batch| batch[7] = 5, false), 87, "base offset");
     assert_eq!(refused(&|batch| batch[60] = 3, true), 87, "count");
+    let none = |batch: &mut Vec<u8>| {
+        batch[57..61].fill(0);
+        batch[23..27].fill(0xff);
+        batch.truncate(61);
+        batch[8..12].copy_from_slice(&49_i32.to_be_bytes());
+    };
+    assert_eq!(refused(&none, true), 87, "no records");
     assert_eq!(refused(&|batch| batch[26] = 7, true), 87, "last offset delta");
     assert_eq!(refused(&|batch| batch[22] |= 0x20, true), 87, "control batch");
     assert_eq!(refused(&|batch| batch[22] |= 0x40, true), 87, "delete horizon");
     assert_eq!(refused(&|batch| batch[22] |= 0x07, true), 76, "no such codec");
     assert_eq!(refused(&|batch| batch[60] = 3, false), 2, "the CRC comes first");
     assert_eq!(refused(&|_| {}, true), 0, "and the truth is taken");
+}
+
+/// A batch of one record which says it is these bytes.
+fn forge(codec: Compression, body: &[u8]) -> Vec<u8> {
+    let packed = compress(codec, None, &Bytes::copy_from_slice(body)).unwrap();
+    let mut records = batch_with(codec, 1000, &["x"])[..61].to_vec();
+    records.extend_from_slice(&packed);
+    let length = i32::try_from(records.len() - 12).unwrap();
+    records[8..12].copy_from_slice(&length.to_be_bytes());
+    seal(&mut records);
+    records
+}
+
+#[test]
+fn records_come_back_byte_for_byte_with_headers_of_one_name_in_every_codec() {
+    let _turn = together();
+    let mut wire = Wire::open();
+    create(&mut wire, "untouched", 1, &[]);
+    // Null key and value; a header of value 1, one of the same name and value 2, one of null.
+    let body = [34, 0, 0, 0, 1, 1, 6, 2, b'h', 2, b'1', 2, b'h', 2, b'2', 2, b'h', 1];
+    for (codec, offset) in CODECS.into_iter().zip(0..) {
+        let mut sent = forge(codec, &body);
+        assert_eq!(put_good(&mut wire, "untouched", &sent), offset);
+        let came = stored(&mut wire, "untouched", offset);
+        assert_eq!(came.bytes()[..8], offset.to_be_bytes());
+        // Base offset and leader epoch are the broker's and outside the checksum.
+        sent[..8].copy_from_slice(&came.bytes()[..8]);
+        sent[12..16].copy_from_slice(&came.bytes()[12..16]);
+        assert_eq!(came.bytes()[..], sent, "{codec:?}");
+    }
 }
 
 #[test]
@@ -120,15 +157,7 @@ fn records_that_lie_are_refused_in_every_codec() {
         (&[10, 0, 0, 0, 1, 1, 0], "longer than its length"),
     ];
     for codec in CODECS {
-        let mut forged = |body: &[u8]| {
-            let packed = compress(codec, None, &Bytes::copy_from_slice(body)).unwrap();
-            let mut records = batch_with(codec, 1000, &["x"])[..61].to_vec();
-            records.extend_from_slice(&packed);
-            let length = i32::try_from(records.len() - 12).unwrap();
-            records[8..12].copy_from_slice(&length.to_be_bytes());
-            seal(&mut records);
-            put(&mut wire, "liars", &records)
-        };
+        let mut forged = |body: &[u8]| put(&mut wire, "liars", &forge(codec, body));
         for (body, lie) in lies {
             let answer = forged(body);
             assert_eq!((answer.error_code, answer.base_offset), (87, -1), "{codec:?}: {lie}");

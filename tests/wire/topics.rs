@@ -57,7 +57,7 @@ fn create_topics_answers_in_every_version_with_what_that_version_tells() {
         assert_eq!(created.topic_id.is_nil(), version < 7);
         let told = (created.num_partitions, created.replication_factor);
         assert_eq!(told, if version >= 5 { (2, 1) } else { (-1, -1) });
-        let configs = created.configs.unwrap_or_default().len();
+        let configs = created.configs.expect("a list, never null").len();
         assert_eq!(configs, if version >= 5 { 33 } else { 0 });
         let again = ask(version, vec![topic(&called)], false).remove(0);
         assert_eq!(again.error_code, 36);
@@ -112,6 +112,23 @@ fn create_topics_knows_minus_one_and_refuses_other_counts_that_are_none() {
     assert_eq!(verdict(7, topic("count").with_num_partitions(10_001)).0, 44);
     // Suites ask for three copies of a cluster of one: the bucket has as many as it has.
     assert_eq!(verdict(7, topic("count").with_replication_factor(3)).0, 0);
+}
+
+#[test]
+fn create_topics_tells_what_minus_one_came_to_and_one_copy_whatever_was_asked() {
+    let _turn = together();
+    let defaults = topic("came-to").with_num_partitions(-1).with_replication_factor(-1);
+    for version in 5..=7 {
+        for (asked, told) in
+            [(defaults.clone(), (1, 1)), (topic("came-to").with_replication_factor(3), (2, 1))]
+        {
+            let answer = ask(version, vec![asked], true).remove(0);
+            assert_eq!((answer.num_partitions, answer.replication_factor), told);
+        }
+    }
+    ask(4, vec![defaults], false);
+    let made = Wire::open().call(12, &metadata(&["came-to"])).topics.remove(0).partitions;
+    assert_eq!((made.len(), made[0].replica_nodes.len(), made[0].isr_nodes.len()), (1, 1, 1));
 }
 
 #[test]
