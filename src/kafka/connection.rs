@@ -81,7 +81,7 @@ struct Owed {
     correlation: i32,
     answer: Later,
     permits: OwnedSemaphorePermit,
-    /// Share of the common memory of a request that is not yet run.
+    /// Share of the common memory of a request that is not yet answered.
     memory: Option<OwnedSemaphorePermit>,
 }
 
@@ -247,6 +247,8 @@ async fn reply<W: AsyncWrite + Unpin>(
                 (&mut due.answer).await
             }
         };
+        // The request is gone; a client slow to read must not keep others from sending.
+        due.memory = None;
         match answer? {
             Answer::Reply(body) => {
                 let bytes = body.iter().map(Bytes::len).sum();
@@ -260,7 +262,7 @@ async fn reply<W: AsyncWrite + Unpin>(
             }
         }
         // In flight until written, so that who waits for all permits waits for all replies.
-        answered.push((due.permits, due.memory));
+        answered.push(due.permits);
         next = owed.try_recv().ok();
         if next.is_none() {
             out.send(&mut chunks).await?;

@@ -78,7 +78,10 @@ impl Server {
         config: Config,
         metrics: Metrics,
     ) {
-        let memory = config.request_memory.0.max(config.max_request.0);
+        // The largest frame takes its length's four bytes too; a share beyond all there is would
+        // wait for ever, and everybody behind it.
+        let largest = config.max_request.0.saturating_add(4);
+        let memory = config.request_memory.0.max(largest);
         let memory = usize::try_from(memory).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let memory = Arc::new(Semaphore::new(memory));
         let complaints = Complaints::default();

@@ -199,6 +199,17 @@ fn large_requests_wait_for_queued_max_request_bytes() {
 }
 
 #[test]
+fn the_largest_request_fits_whatever_memory_is_left_to_requests() {
+    let _turn = together();
+    let settings = [("queued.max.request.bytes", "1000"), ("socket.request.max.bytes", "200000")];
+    let mut wire = served(&start(&settings));
+    let mut request = [&200_000_i32.to_be_bytes()[..], &[0, 18, 0, 0, 0, 0, 0, 7, 0, 0]].concat();
+    request.resize(200_004, 0);
+    wire.send(&request);
+    assert!(!wire.is_silent(Duration::from_secs(20)), "it is read whole, whatever is said to it");
+}
+
+#[test]
 fn tls_and_http_on_the_plain_port_end_at_once() {
     let _turn = together();
     let hello = [0x16, 0x03, 0x01, 0x00, 0xf4, 0x01, 0x00, 0x00, 0xf0];
