@@ -10,6 +10,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     ops::Range,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -32,7 +33,8 @@ pub type Fetch<E> =
 
 /// A filled group: its blocks in order.
 type Filled<E> = Result<Arc<[Bytes]>, E>;
-type Fill<E> = BoxFuture<'static, Filled<E>>;
+/// `None` when it panicked: others who wait for it would never be woken otherwise.
+type Fill<E> = BoxFuture<'static, Option<Filled<E>>>;
 
 /// What blocks are kept in and asked through; clones share it.
 pub struct Blocks<E: Clone> {
@@ -130,11 +132,14 @@ impl<E: Clone + Send + Sync + 'static> Coming<E> {
     ///
     /// # Errors
     /// The fill's, the same for everybody who waited for it.
+    ///
+    /// # Panics
+    /// When the fill did.
     pub async fn bytes(self) -> Result<Bytes, E> {
         match self {
             Self::Here(bytes) => Ok(bytes),
             Self::Filling(fill, at) => {
-                let blocks = fill.await?;
+                let blocks = fill.await.expect("a fill does not panic")?;
                 Ok(blocks.get(at).cloned().expect("a fill gives every block it was asked for"))
             }
         }
@@ -214,7 +219,8 @@ impl<E: Clone + Send + Sync + 'static> Blocks<E> {
         let (filling, fetch) = (self.clone(), Arc::clone(fetch));
         let (reader, object) = (ask.reader, ask.object);
         let fill: Fill<E> = async move {
-            let filled = filling.fill(reader, object, group, &fetch).await;
+            let fill = AssertUnwindSafe(filling.fill(reader, object, group, &fetch));
+            let filled = fill.catch_unwind().await.ok();
             // After the blocks are in memory: whoever comes now finds them there.
             drop(landing);
             filled
@@ -491,6 +497,34 @@ mod tests {
         source.away.store(0, Ordering::SeqCst);
         get(&cache, &source, ask(1, 0, 2)).await.unwrap();
         assert_eq!(source.asked().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_fill_that_panics_leaves_nobody_waiting_and_nothing_taken() {
+        let (cache, answers) = (cache(64 * MIB, 64 * MIB), Arc::new(Semaphore::new(0)));
+        let may = Arc::clone(&answers);
+        let fetch: Fetch<&'static str> = Arc::new(move |_| {
+            let may = Arc::clone(&may);
+            async move { panic!("{:?}", may.acquire().await) }.boxed()
+        });
+        let waiters: Vec<_> = (0..3)
+            .map(|reader| {
+                let (cache, fetch) = (cache.clone(), Arc::clone(&fetch));
+                tokio::spawn(async move {
+                    let coming = cache.ask(ask(reader, 0, 1), &fetch).await;
+                    future::try_join_all(coming.into_iter().map(Coming::bytes)).await
+                })
+            })
+            .collect();
+        while cache.budget.granted() == ByteCount(0) {
+            tokio::task::yield_now().await;
+        }
+        answers.add_permits(1);
+        for waiter in waiters {
+            assert!(waiter.await.unwrap_err().is_panic());
+        }
+        assert_eq!(cache.budget.granted(), ByteCount(0));
+        get(&cache, &Source::new(1), ask(1, 0, 1)).await.unwrap();
     }
 
     #[tokio::test]

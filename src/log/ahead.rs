@@ -116,13 +116,17 @@ impl Readers {
         next: Offset,
         now: Duration,
     ) -> Option<Plan> {
+        if let Some(reader) = self.readers.get_mut(&id) {
+            reader.seen = now;
+        }
+        // What is ahead of those who went away leaves no room to those who stay.
+        self.forget_gone(now);
         let sharing = |it: &&Reader| it.window > 0 && now.saturating_sub(it.seen) < IDLE_AFTER;
         let others = self.readers.iter().filter(|(other, _)| **other != id);
         let sharers = others.filter(|(_, it)| sharing(it)).count() + 1;
         let share = self.most / u64::try_from(sharers).unwrap_or(u64::MAX);
         let all: u64 = self.readers.values().map(Reader::ahead_bytes).sum();
         let reader = self.readers.get_mut(&id)?;
-        reader.seen = now;
         if next <= reader.next {
             return None;
         }
@@ -166,14 +170,19 @@ impl Readers {
         std::mem::take(&mut self.settled)
     }
 
-    /// Makes room for one more.
-    fn forget(&mut self, now: Duration) {
+    /// Forgets those not seen for long.
+    fn forget_gone(&mut self, now: Duration) {
         let wasted = &mut self.settled.wasted;
         self.readers.retain(|_, reader| {
             let keep = now.saturating_sub(reader.seen) < FORGET_AFTER;
             *wasted += if keep { 0 } else { reader.ahead_bytes() };
             keep
         });
+    }
+
+    /// Makes room for one more.
+    fn forget(&mut self, now: Duration) {
+        self.forget_gone(now);
         if self.readers.len() < MOST_READERS {
             return;
         }
@@ -259,6 +268,29 @@ mod tests {
             }
         }
         assert_eq!(plans, [Offset(20), Offset(30), Offset(40)]);
+        assert_eq!(readers.readers.len(), 1);
+    }
+
+    #[test]
+    fn what_is_ahead_of_readers_that_went_away_takes_no_room_for_ever() {
+        let mut readers = Readers::new(32 * MIB);
+        replay(&mut readers, 0, 512 * 1024, 20);
+        let stays = replay(&mut readers, 1, 512 * 1024, 20);
+        assert!(stays.iter().sum::<u64>() < 32 * MIB, "the first has its part");
+        let later = NOW + FORGET_AFTER;
+        let mut plans = 0;
+        for read in 20..100 {
+            let (from, next) = (Offset(read * 512 * 1024), Offset((read + 1) * 512 * 1024));
+            let id = readers.begin(partition(1), from, later);
+            if let Some(plan) = readers.finish(id, from, next, later) {
+                let end = plan.from.advance(i64::try_from(plan.bytes).unwrap());
+                readers.claim(id, &[(end, plan.bytes)]);
+                readers.done(id);
+                plans = plan.bytes;
+            }
+        }
+        assert!(plans >= 16 * MIB, "the whole room is its own: {plans}");
+        assert!(readers.settle().wasted > 0);
         assert_eq!(readers.readers.len(), 1);
     }
 

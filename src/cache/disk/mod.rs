@@ -27,7 +27,7 @@ use bytes::Bytes;
 
 use self::{
     pace::Pace,
-    tier::{Offered, Opening, Shared, Tier},
+    tier::{Error, Offered, Opening, Shared, Tier},
 };
 use super::{BlockKey, Metrics, Wanted};
 use crate::{
@@ -213,8 +213,9 @@ fn live(parts: &Parts, shared: &Arc<Shared>, queue: &Queue) {
     let Parts { env, folder, cluster, budget, metrics } = parts.clone();
     let (disk, shown) = (Arc::clone(&env.disk), folder.display().to_string());
     let opening = Opening { disk, folder, cluster, budget, metrics };
-    let mut tier = match Tier::open(opening, Arc::clone(shared)) {
+    let mut tier = match Tier::open(opening, Arc::clone(shared), || !queue.lock().closed) {
         Ok(tier) => tier,
+        Err(Error::Stopped) => return,
         Err(error) => {
             tracing::warn!(%error, folder = shown, "no cache on disk, reads go to the bucket");
             return;
@@ -240,6 +241,8 @@ fn live(parts: &Parts, shared: &Arc<Shared>, queue: &Queue) {
             }
         }
         if !shared.is_open() {
+            // A reader found the disk failing, perhaps.
+            tier.leave();
             return;
         }
     }

@@ -48,7 +48,7 @@ fn try_open(disk: &SimDisk, cluster: ClusterId, budget: u64) -> Result<Open, Err
         budget: ByteCount(budget),
         metrics: metrics.clone(),
     };
-    let tier = Tier::open(opening, Arc::clone(&shared))?;
+    let tier = Tier::open(opening, Arc::clone(&shared), || true)?;
     Ok(Open { tier, shared, metrics })
 }
 
@@ -99,6 +99,22 @@ fn a_restart_finds_everything_and_goes_on() {
     }
     let open = open(&disk, 1 << 20);
     assert_eq!(found(&open.shared, &all), 30);
+}
+
+#[test]
+fn an_end_does_not_wait_for_the_whole_folder_to_be_looked_through() {
+    let disk = SimDisk::new();
+    open(&disk, 1 << 20).tier.write(&blocks(3, 700));
+    let opening = Opening {
+        disk: Arc::new(disk.clone()),
+        folder: PathBuf::from(FOLDER),
+        cluster: CLUSTER,
+        budget: ByteCount(1 << 20),
+        metrics: Metrics::default(),
+    };
+    let shared = Arc::new(Shared::new(Metrics::default()));
+    assert!(matches!(Tier::open(opening, shared, || false), Err(Error::Stopped)));
+    assert_eq!(found(&open(&disk, 1 << 20).shared, &blocks(3, 700)), 3, "and loses nothing");
 }
 
 #[test]
@@ -228,6 +244,19 @@ fn a_full_disk_makes_it_smaller_and_room_makes_it_larger_again() {
 }
 
 #[test]
+fn a_disk_full_at_the_head_of_a_file_is_no_end() {
+    let disk = SimDisk::new();
+    let mut open = open(&disk, 100_000);
+    disk.set_capacity(Some(10));
+    open.tier.write(&[block(1, 900)]);
+    disk.set_capacity(None);
+    open.tier.look_at_room().unwrap();
+    open.tier.write(&[block(1, 900)]);
+    assert!(open.shared.is_open());
+    assert_eq!(found(&open.shared, &[block(1, 900)]), 1);
+}
+
+#[test]
 fn a_disk_that_stays_full_ends_the_tier() {
     let disk = SimDisk::new();
     let mut open = open(&disk, 100_000);
@@ -259,6 +288,8 @@ fn a_failing_disk_is_a_miss_and_the_end_of_the_tier() {
     disk.set_unreadable(true);
     assert_eq!(found(&reading.shared, &all), 0);
     assert!(!reading.shared.is_open());
+    reading.tier.leave();
+    assert!(files(&disk).is_empty());
 }
 
 #[test]

@@ -80,6 +80,9 @@ pub(super) enum Error {
     /// Another process has the folder.
     #[error("another process uses the folder")]
     InUse,
+    /// It was not wanted any more before it was open.
+    #[error("stopped")]
+    Stopped,
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] io::Error),
@@ -172,11 +175,16 @@ fn read_entry(file: &dyn DiskFile, key: &BlockKey, place: Place) -> io::Result<O
 }
 
 impl Tier {
-    /// Opens the folder and finds what a former process left.
+    /// Opens the folder and finds what a former process left, as long as it is `wanted`: a slow
+    /// disk takes a while.
     ///
     /// # Errors
     /// There will be no tier.
-    pub(super) fn open(opening: Opening, shared: Arc<Shared>) -> Result<Self, Error> {
+    pub(super) fn open(
+        opening: Opening,
+        shared: Arc<Shared>,
+        wanted: impl Fn() -> bool,
+    ) -> Result<Self, Error> {
         let Opening { disk, folder, cluster, budget, .. } = &opening;
         disk.create_folder(folder)?;
         let lock = disk.lock(&folder.join(LOCK))?.ok_or(Error::InUse)?;
@@ -185,6 +193,9 @@ impl Tier {
         let names = disk.list(folder)?;
         // Names sort as their generations do.
         for generation in names.iter().filter_map(|name| format::generation_of(name)) {
+            if !wanted() {
+                return Err(Error::Stopped);
+            }
             let path = folder.join(format::file_name(generation));
             let file = disk.open(&path, false)?;
             let found = scan(file.as_ref(), *cluster, generation)?;
@@ -254,6 +265,11 @@ impl Tier {
     /// Ends the tier and tries to leave nothing behind.
     pub(super) fn fail(&mut self, error: &io::Error) {
         self.shared.fail(error);
+        self.leave();
+    }
+
+    /// Deletes what a tier that ended left, if the disk lets it: others can use the room.
+    pub(super) fn leave(&self) {
         let Opening { disk, folder, .. } = &self.opening;
         for name in disk.list(folder).unwrap_or_default() {
             if format::generation_of(&name).is_some() {
@@ -310,8 +326,12 @@ impl Tier {
 
     fn begin(&mut self, generation: u64) -> io::Result<()> {
         let Opening { disk, folder, cluster, .. } = &self.opening;
-        let file = disk.open(&folder.join(format::file_name(generation)), true)?;
-        file.write_at(0, &[format::encode_file(*cluster, generation)])?;
+        let path = folder.join(format::file_name(generation));
+        let file = disk.open(&path, true)?;
+        if let Err(error) = file.write_at(0, &[format::encode_file(*cluster, generation)]) {
+            // The next try makes a file of this name.
+            return disk.delete(&path).and(Err(error));
+        }
         let mut state = self.shared.state();
         let state = &mut *state;
         if let Some(ring) = state.ring.as_mut() {
