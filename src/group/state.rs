@@ -71,6 +71,8 @@ struct Group {
     offsets: Offsets,
     /// The log has a record of the group itself.
     is_logged: bool,
+    /// Offsets are on their way to the log, which it may take or not.
+    is_ahead: bool,
     /// When it is to be looked at next, as `wakes` has it.
     wake: Option<Millis>,
 }
@@ -113,6 +115,7 @@ impl State {
         match change {
             Change::Offset { group, partition, committed: Some(committed) } => {
                 let slot = self.slot(group, now);
+                slot.is_ahead = false;
                 slot.offsets.put(partition.clone(), committed.clone());
             }
             Change::Offset { group, partition, committed: None } => {
@@ -337,7 +340,8 @@ impl State {
         if let Err(error) = allowed {
             return Some(Answer::Failed(error));
         }
-        let slot = self.groups.get(group);
+        // What is equal to the stored one may differ from one that comes between.
+        let settled = self.groups.get(group).filter(|slot| !slot.is_ahead);
         let mut results = Vec::with_capacity(positions.len());
         let mut changes = Vec::new();
         for (partition, position) in positions {
@@ -348,11 +352,14 @@ impl State {
                 continue;
             }
             results.push(Ok(()));
-            if slot.is_some_and(|slot| slot.offsets.holds(&partition, &position, now)) {
+            if settled.is_some_and(|slot| slot.offsets.holds(&partition, &position, now)) {
                 continue;
             }
             let committed = Some(Committed { position, at: now });
             changes.push(Change::Offset { group: group.clone(), partition, committed });
+        }
+        if let Some(slot) = self.groups.get_mut(group).filter(|_| !changes.is_empty()) {
+            slot.is_ahead = true;
         }
         let answer = Answer::Each(results);
         effects.push(if changes.is_empty() {
@@ -463,6 +470,7 @@ impl State {
             classic: classic::Group::new(now),
             offsets: Offsets::default(),
             is_logged: false,
+            is_ahead: false,
             wake: None,
         })
     }

@@ -414,6 +414,22 @@ async fn an_equal_commit_appends_nothing_for_an_hour() {
 }
 
 #[tokio::test]
+async fn a_commit_equal_to_the_last_but_one_is_no_repetition() {
+    let broker = Broker::new().await;
+    broker.commit("g", 4).await;
+    // Both are taken together, as those of one connection are.
+    let forward = broker.send("g", commit(5)).await;
+    let back = broker.send("g", commit(4)).await;
+    for answer in [forward, back] {
+        assert_eq!(answer.await, Ok(Answer::Each(vec![Ok(())])));
+    }
+    assert_eq!(broker.committed("g").await, Some(4));
+    let end = broker.log.end();
+    broker.commit("g", 4).await;
+    assert_eq!(broker.log.end(), end, "this one is");
+}
+
+#[tokio::test]
 async fn a_commit_the_log_has_no_room_for_leaves_no_trace() {
     let broker = Broker::new().await;
     broker.commit("g", 7).await;
