@@ -136,11 +136,11 @@ fn a_fetch_waits_for_its_bytes_and_wakes_when_they_come() {
     let _turn = together();
     let mut wire = Wire::open();
     create(&mut wire, "wakes", 1, &[]);
+    let began = Instant::now();
     let writer = thread::spawn(|| {
         thread::sleep(Duration::from_millis(300));
         put_good(&mut Wire::open(), "wakes", &batch(&["x"]));
     });
-    let began = Instant::now();
     let request = fetch("wakes", vec![fetch_partition(0, 0)]).with_max_wait_ms(15_000);
     let response = wire.call(11, &request);
     let waited = began.elapsed();

@@ -261,14 +261,28 @@ impl Member {
     }
 }
 
+/// The generation that `unite` brings about in a new group.
+pub const UNITED: i32 = 2;
+
+/// Brings two new members into one generation, whatever time either takes: the first settles alone
+/// and joins again when it hears of the second. Neither is synced then; the leader's answer.
+pub fn unite(leader: &mut Member, other: &mut Member) -> JoinGroupResponse {
+    leader.settle();
+    other.begin();
+    leader.beat_until_rebalance();
+    leader.ask_join();
+    let (one, two) = (leader.joined(), other.joined());
+    assert_eq!((one.error_code, two.error_code), (0, 0));
+    assert_eq!((one.generation_id, two.generation_id), (UNITED, UNITED));
+    assert_eq!((&one.leader, &two.leader), (&one.member_id, &one.member_id));
+    one
+}
+
 /// Two members in one generation: the leader and the other, not yet synced.
 pub fn pair(id: &str) -> (Member, Member) {
-    let (mut first, mut second) = (Member::new(id), Member::new(id));
-    first.begin();
-    second.begin();
-    let (one, two) = (first.joined(), second.joined());
-    assert_eq!((one.error_code, two.error_code), (0, 0));
-    if one.leader == one.member_id { (first, second) } else { (second, first) }
+    let (mut leader, mut other) = (Member::new(id), Member::new(id));
+    unite(&mut leader, &mut other);
+    (leader, other)
 }
 
 /// Two members, each with its assignment.
@@ -439,17 +453,18 @@ fn a_full_group_takes_nobody_more_till_one_leaves() {
 fn the_leader_alone_is_told_the_members_and_every_rebalance_is_a_generation() {
     let _turn = together();
     let (mut first, mut second) = (Member::new("told"), Member::new("told"));
-    first.begin();
+    first.settle();
     second.begin();
+    first.beat_until_rebalance();
+    first.ask_join();
     let (one, two) = (first.joined(), second.joined());
-    assert_eq!((one.generation_id, two.generation_id), (1, 1), "both within the first delay");
-    assert_eq!(one.leader, two.leader);
-    let (leader, other) = if one.leader == one.member_id { (&one, &two) } else { (&two, &one) };
-    let mut ids: Vec<_> = leader.members.iter().map(|member| &member.member_id).collect();
+    assert_eq!((one.generation_id, two.generation_id), (2, 2));
+    assert_eq!((&one.leader, &two.leader), (&one.member_id, &one.member_id));
+    let mut ids: Vec<_> = one.members.iter().map(|member| &member.member_id).collect();
     let mut all = [&one.member_id, &two.member_id];
     ids.sort();
     all.sort();
-    assert_eq!((ids, other.members.len()), (all.to_vec(), 0));
+    assert_eq!((ids, two.members.len()), (all.to_vec(), 0));
 
     // The next generation begins as soon as everybody is back.
     let mut third = Member::new("told");
@@ -459,7 +474,7 @@ fn the_leader_alone_is_told_the_members_and_every_rebalance_is_a_generation() {
         member.begin();
     }
     let generations = [&mut first, &mut second, &mut third].map(|member| member.joined());
-    assert!(generations.iter().all(|it| (it.error_code, it.generation_id) == (0, 2)));
+    assert!(generations.iter().all(|it| (it.error_code, it.generation_id) == (0, 3)));
 }
 
 #[test]
@@ -469,21 +484,22 @@ fn a_rejoin_that_changes_nothing_starts_no_rebalance_but_a_leaders_does() {
     // The generation is not yet synced: both get their answer again.
     for member in [&mut leader, &mut other] {
         member.ask_join();
-        assert_eq!(member.joined().generation_id, 1);
+        assert_eq!(member.joined().generation_id, UNITED);
     }
     let (one, two) = (leader.id.clone(), other.id.clone());
     assert_eq!(leader.sync(&[(&one, "1"), (&two, "2")]), Ok("1".to_owned()));
     assert_eq!(other.sync(&[]), Ok("2".to_owned()));
     other.ask_join();
     let again = other.joined();
-    assert_eq!((again.generation_id, again.members.len()), (1, 0));
+    assert_eq!((again.generation_id, again.members.len()), (UNITED, 0));
     assert_eq!(other.sync(&[]), Ok("2".to_owned()), "the assignment is kept");
     assert_eq!(leader.beat(), 0);
 
     leader.ask_join();
     other.beat_until_rebalance();
     other.ask_join();
-    assert_eq!((leader.joined().generation_id, other.joined().generation_id), (2, 2));
+    let next = (leader.joined().generation_id, other.joined().generation_id);
+    assert_eq!(next, (UNITED + 1, UNITED + 1));
 }
 
 #[test]
@@ -496,7 +512,8 @@ fn changed_metadata_starts_a_rebalance() {
     leader.beat_until_rebalance();
     leader.ask_join();
     let answer = leader.joined();
-    assert_eq!((answer.generation_id, other.joined().generation_id), (2, 2));
+    let next = (answer.generation_id, other.joined().generation_id);
+    assert_eq!(next, (UNITED + 1, UNITED + 1));
     let seen = answer.members.iter().find(|member| member.member_id.as_str() == other.id).unwrap();
     assert_eq!(seen.metadata, OTHER);
 }

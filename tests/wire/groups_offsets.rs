@@ -17,8 +17,8 @@ use uuid::Uuid;
 use crate::{
     broker::{Wire, together},
     groups::{
-        ILLEGAL_GENERATION, Member, REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER, find, group, pair,
-        stable_pair, text, topic,
+        ILLEGAL_GENERATION, Member, REBALANCE_IN_PROGRESS, UNITED, UNKNOWN_MEMBER, find, group,
+        pair, stable_pair, text, topic,
     },
     requests::{delete, name},
 };
@@ -429,7 +429,8 @@ fn offsets_are_deleted_but_not_of_a_topic_the_group_reads() {
         member.protocols = vec![("range", READS_USED)];
         member.ask_join();
     }
-    assert_eq!((leader.joined().generation_id, other.joined().generation_id), (2, 2));
+    let next = (leader.joined().generation_id, other.joined().generation_id);
+    assert_eq!(next, (UNITED + 1, UNITED + 1));
     let (one, two) = (leader.id.clone(), other.id.clone());
     leader.sync(&[(&one, "1"), (&two, "2")]).unwrap();
     assert_eq!((leader.commit("used", 1), leader.commit("unused", 2)), (0, 0));

@@ -10,9 +10,12 @@ use crate::{
     broker::{Wire, together},
     groups::{
         ILLEGAL_GENERATION, INCONSISTENT_PROTOCOL, INVALID_GROUP_ID, Member, REBALANCE_IN_PROGRESS,
-        UNKNOWN_MEMBER, find, group, pair, stable_pair, text,
+        UNITED, UNKNOWN_MEMBER, find, group, pair, stable_pair, text, unite,
     },
 };
+
+/// A time that is waited for, and in which a slow machine still does what comes before.
+const SHORT_MS: i32 = 4000;
 
 #[test]
 fn a_sync_is_refused_for_what_it_lacks_in_every_version() {
@@ -101,7 +104,7 @@ fn heartbeats_are_good_while_syncing_and_stable_in_every_version() {
     for version in 0..=4 {
         let good = HeartbeatRequest::default()
             .with_group_id(group("beats"))
-            .with_generation_id(1)
+            .with_generation_id(UNITED)
             .with_member_id(text(&one));
         let cases = [
             (good.clone(), 0),
@@ -163,55 +166,41 @@ fn a_member_that_falls_silent_is_removed_and_the_others_rebalance() {
     let _turn = together();
     let (mut first, mut second) = (Member::new("silent"), Member::new("silent"));
     second.session_ms = 400;
-    first.begin();
-    second.begin();
-    let (one, _) = (first.joined(), second.joined());
-    let is_leader = one.leader == one.member_id;
+    unite(&mut first, &mut second);
     let (a, b) = (first.id.clone(), second.id.clone());
-    let assigned = [(&*a, "1"), (&*b, "2")];
-    let leader = if is_leader { &mut first } else { &mut second };
-    leader.sync(&assigned).unwrap();
-    if is_leader {
-        second.sync(&[]).unwrap()
-    } else {
-        first.sync(&[]).unwrap()
-    };
+    for answer in [first.sync(&[(&a, "1"), (&b, "2")]), second.sync(&[])] {
+        // On a slow machine its time is up already.
+        let late = [REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER];
+        assert!(answer.as_ref().err().is_none_or(|code| late.contains(code)), "{answer:?}");
+    }
     first.beat_until_rebalance();
     first.ask_join();
     let alone = first.joined();
-    assert_eq!((alone.generation_id, alone.members.len()), (2, 1));
+    assert_eq!((alone.generation_id, alone.members.len()), (UNITED + 1, 1));
     assert_eq!(second.beat(), UNKNOWN_MEMBER);
 }
 
 #[test]
 fn who_does_not_come_back_within_the_rebalance_timeout_is_left_behind() {
     let _turn = together();
-    let (mut first, mut second) = (Member::new("late"), Member::new("late"));
-    (first.rebalance_ms, second.rebalance_ms) = (800, 800);
-    first.begin();
-    second.begin();
-    let (one, _) = (first.joined(), second.joined());
-    let (mut leader, mut late) =
-        if one.leader == one.member_id { (first, second) } else { (second, first) };
+    let (mut leader, mut late) = (Member::new("late"), Member::new("late"));
+    (leader.rebalance_ms, late.rebalance_ms) = (SHORT_MS, SHORT_MS);
+    unite(&mut leader, &mut late);
     let (a, b) = (leader.id.clone(), late.id.clone());
     leader.sync(&[(&a, "1"), (&b, "2")]).unwrap();
     late.sync(&[]).unwrap();
     leader.ask_join();
     let alone = leader.joined();
-    assert_eq!((alone.error_code, alone.generation_id, alone.members.len()), (0, 2, 1));
+    assert_eq!((alone.error_code, alone.generation_id, alone.members.len()), (0, UNITED + 1, 1));
     assert_eq!(late.beat(), UNKNOWN_MEMBER);
 }
 
 #[test]
 fn a_member_that_joined_but_never_syncs_is_removed() {
     let _turn = together();
-    let (mut first, mut second) = (Member::new("unsynced"), Member::new("unsynced"));
-    (first.rebalance_ms, second.rebalance_ms) = (800, 800);
-    first.begin();
-    second.begin();
-    let (one, _) = (first.joined(), second.joined());
-    let (mut leader, mut idle) =
-        if one.leader == one.member_id { (first, second) } else { (second, first) };
+    let (mut leader, mut idle) = (Member::new("unsynced"), Member::new("unsynced"));
+    (leader.rebalance_ms, idle.rebalance_ms) = (SHORT_MS, SHORT_MS);
+    unite(&mut leader, &mut idle);
     let (a, b) = (leader.id.clone(), idle.id.clone());
     leader.sync(&[(&a, "1"), (&b, "2")]).unwrap();
     leader.beat_until_rebalance();
@@ -224,7 +213,7 @@ fn an_id_handed_out_and_not_used_holds_up_a_rebalance_no_longer_than_its_session
     let mut member = Member::new("pending");
     member.settle();
     let mut pending = Member::new("pending");
-    pending.session_ms = 1500;
+    pending.session_ms = SHORT_MS;
     pending.ask_join();
     pending.joined();
     member.ask_join();
@@ -268,8 +257,8 @@ fn the_protocol_changes_while_members_run() {
 fn a_cooperative_rebalance_is_two_generations_in_a_row() {
     let _turn = together();
     let (mut leader, mut other) = stable_pair("cooperative");
-    for generation in [2, 3] {
-        let metadata: &[u8] = if generation == 2 {
+    for generation in [UNITED + 1, UNITED + 2] {
+        let metadata: &[u8] = if generation == UNITED + 1 {
             b"\0\0\0\0\0\0\0\0\0\x06owns 1"
         } else {
             b"\0\0\0\0\0\0\0\0\0\x0cowns nothing"

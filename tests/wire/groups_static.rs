@@ -4,17 +4,13 @@ use proto_kafka::messages::{LeaveGroupRequest, leave_group_request::MemberIdenti
 
 use crate::{
     broker::together,
-    groups::{FENCED_INSTANCE, Member, UNKNOWN_MEMBER, group, text, topic},
+    groups::{FENCED_INSTANCE, Member, UNITED, UNKNOWN_MEMBER, group, text, topic, unite},
 };
 
 /// Two static members with their assignments, the leader first.
 fn stable(id: &str) -> (Member, Member) {
-    let (mut a, mut b) = (Member::named(id, "a"), Member::named(id, "b"));
-    a.begin();
-    b.begin();
-    let (one, two) = (a.joined(), b.joined());
-    assert_eq!((one.error_code, two.error_code), (0, 0));
-    let (mut leader, mut other) = if one.leader == one.member_id { (a, b) } else { (b, a) };
+    let (mut leader, mut other) = (Member::named(id, "a"), Member::named(id, "b"));
+    unite(&mut leader, &mut other);
     let (first, second) = (leader.id.clone(), other.id.clone());
     leader.sync(&[(&first, "1"), (&second, "2")]).unwrap();
     other.sync(&[]).unwrap();
@@ -41,7 +37,7 @@ fn a_static_follower_that_comes_back_gets_its_assignment_without_a_rebalance() {
     let (mut leader, other) = stable("static-follower");
     let mut back = again(&other);
     let answer = back.join();
-    assert_eq!((answer.generation_id, answer.members.len()), (1, 0));
+    assert_eq!((answer.generation_id, answer.members.len()), (UNITED, 0));
     assert_ne!(back.id, other.id, "under a new id");
     assert_eq!((answer.leader.as_str(), answer.skip_assignment), (&*leader.id, false));
     assert_eq!(back.sync(&[]), Ok("2".to_owned()));
@@ -54,7 +50,7 @@ fn a_static_leader_that_comes_back_is_told_to_skip_the_assignment_from_9_on() {
     let (leader, mut other) = stable("static-leader");
     let mut back = again(&leader);
     let answer = back.join();
-    assert_eq!((answer.generation_id, answer.leader.as_str()), (1, &*back.id));
+    assert_eq!((answer.generation_id, answer.leader.as_str()), (UNITED, &*back.id));
     assert_eq!((answer.skip_assignment, answer.members.len()), (true, 2));
     assert_eq!(back.sync(&[]), Ok("1".to_owned()));
     assert_eq!(other.beat(), 0);
@@ -99,22 +95,20 @@ fn a_waiting_join_of_the_process_before_is_fenced() {
     assert_eq!(other.joined().error_code, FENCED_INSTANCE);
     leader.ask_join();
     let (one, two) = (leader.joined(), back.joined());
-    assert_eq!((one.generation_id, two.generation_id), (2, 2));
+    assert_eq!((one.generation_id, two.generation_id), (UNITED + 1, UNITED + 1));
 }
 
 #[test]
 fn a_static_member_that_comes_back_while_the_leader_assigns_starts_a_rebalance() {
     let _turn = together();
     let (mut a, mut b) = (Member::named("static-late", "a"), Member::named("static-late", "b"));
-    a.begin();
-    b.begin();
-    let (one, two) = (a.joined(), b.joined());
-    assert_eq!((one.error_code, two.error_code), (0, 0));
+    unite(&mut a, &mut b);
     let mut back = again(&b);
     back.ask_join();
     a.beat_until_rebalance();
     a.ask_join();
-    assert_eq!((a.joined().generation_id, back.joined().generation_id), (2, 2));
+    let next = (a.joined().generation_id, back.joined().generation_id);
+    assert_eq!(next, (UNITED + 1, UNITED + 1));
 }
 
 #[test]
