@@ -1,9 +1,9 @@
 //! The four codecs, both ways, bounded.
 //!
 //! Owns: codec numbers, output caps, xerial's framing of snappy.
-//! Invariants: output stops at the limit; zstd windows are at most 8 MiB; what a codec's header
-//! claims allocates nothing by itself, but for LZ4's block buffers (at most 16 MiB) and a snappy
-//! block under the limit.
+//! Invariants: output stops at the limit; zstd windows are at most 128 MiB, as in Kafka; what a
+//! codec's header claims fills no memory by itself, but for LZ4's block buffers (at most 16 MiB) and
+//! a snappy block under the limit.
 //!
 //! Xerial's framing (what Java writes): `82 "SNAPPY" 00`, i32 version, i32 compatible version,
 //! then blocks, each an i32 length and bare snappy. librdkafka writes bare snappy: both are read.
@@ -94,7 +94,11 @@ impl Default for Limits {
 
 /// How much a codec gives at a time.
 const WINDOW_BYTES: usize = 64 << 10;
-const ZSTD_WINDOW_LOG: u32 = 23;
+/// The most that zstd reads unless told otherwise: what its last level writes.
+const ZSTD_WINDOW_LOG: u32 = 27;
+/// What this broker writes at most, as every level up to the 19th does by itself.
+const NARROW_WINDOW_LOG: u32 = 23;
+const LAST_NARROW_LEVEL: i32 = 19;
 const ZSTD_LEVEL: i32 = 3;
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_BYTES: usize = 16;
@@ -188,10 +192,21 @@ pub(super) fn transcode(
             let encoder = lz4_flex::frame::FrameEncoder::with_frame_info(frame, output);
             copy(&mut input, encoder, |encoder| encoder.finish().map_err(io::Error::from))
         }
-        Compression::Zstd => zstd::stream::write::Encoder::new(output, level.unwrap_or(ZSTD_LEVEL))
+        Compression::Zstd => zstd_encoder(output, level.unwrap_or(ZSTD_LEVEL))
             .and_then(|encoder| copy(&mut input, encoder, zstd::stream::write::Encoder::finish)),
     };
     copied.map(|output| output.bytes.into()).map_err(|error| unpacking(codec, &error, most))
+}
+
+fn zstd_encoder(
+    output: Capped,
+    level: i32,
+) -> io::Result<zstd::stream::write::Encoder<'static, Capped>> {
+    let mut encoder = zstd::stream::write::Encoder::new(output, level)?;
+    if level > LAST_NARROW_LEVEL {
+        encoder.window_log(NARROW_WINDOW_LOG)?;
+    }
+    Ok(encoder)
 }
 
 /// What an error while bytes pass through a codec means.
@@ -412,14 +427,34 @@ mod tests {
         assert_eq!(Limits::for_batches_of(100 << 20).max_bytes, 2000 << 20);
     }
 
-    #[test]
-    fn a_zstd_window_over_8_mib_is_refused() {
+    /// Zeros in a frame with this window, as a producer's encoder writes them.
+    fn zstd_frame(window_log: u32) -> Bytes {
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
-        encoder.set_parameter(zstd::zstd_safe::CParameter::WindowLog(27)).unwrap();
-        io::Write::write_all(&mut encoder, &vec![7; 32 << 20]).unwrap();
-        let packed = Bytes::from(encoder.finish().unwrap());
-        let answer = decompress(Compression::Zstd, &packed, &unlimited());
+        let window = zstd::zstd_safe::CParameter::WindowLog(window_log);
+        encoder.set_parameter(window).unwrap();
+        io::Write::write_all(&mut encoder, &vec![0; 32 << 20]).unwrap();
+        encoder.finish().unwrap().into()
+    }
+
+    #[test]
+    fn zstd_windows_are_read_as_far_as_kafka_reads_them() {
+        for log in [23, 25, 26, 27] {
+            let answer = decompress(Compression::Zstd, &zstd_frame(log), &unlimited());
+            assert_eq!(answer.map(|unpacked| unpacked.len()), Ok(32 << 20), "{log}");
+        }
+        let answer = decompress(Compression::Zstd, &zstd_frame(28), &unlimited());
         assert!(matches!(answer, Err(Error::Compressed { codec: "zstd", .. })), "{answer:?}");
+    }
+
+    #[test]
+    fn no_level_makes_this_broker_write_a_window_over_8_mib() {
+        let data = Bytes::from(vec![7; 1 << 20]);
+        for level in [19, 20, 22] {
+            let packed = compress(Compression::Zstd, Some(level), &data).unwrap();
+            let mut reader = zstd::stream::read::Decoder::with_buffer(packed.as_ref()).unwrap();
+            reader.window_log_max(NARROW_WINDOW_LOG).unwrap();
+            assert_eq!(io::copy(&mut reader, &mut io::sink()).unwrap(), 1 << 20, "{level}");
+        }
     }
 
     #[test]
