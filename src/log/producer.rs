@@ -133,6 +133,7 @@ impl Producers {
     /// the truth.
     pub fn record(&mut self, claim: &Claim, offsets: Range<Offset>, at: Moment) {
         let append_ms = at.time;
+        let newest = self.newest();
         let known = self.by_id.entry(claim.producer_id).or_insert_with(|| Producer {
             epoch: claim.epoch,
             last_append: append_ms,
@@ -153,8 +154,8 @@ impl Producers {
             end_offset: offsets.end,
             append_ms,
         });
-        // The writer's clock may have gone back.
-        known.last_append = known.last_append.max(append_ms);
+        // The writer's clock may have gone back: who writes now is not the one silent for longest.
+        known.last_append = newest.max(append_ms);
         self.by_silence.insert((known.last_append, claim.producer_id));
         self.expire(at.expiration_ms);
     }
@@ -166,8 +167,13 @@ impl Producers {
         }
     }
 
+    /// The latest time of the log.
+    fn newest(&self) -> Millis {
+        self.by_silence.last().map_or(Millis(0), |(newest, _)| *newest)
+    }
+
     fn expire(&mut self, expiration_ms: i64) {
-        let newest = self.by_silence.last().map_or(Millis(0), |(newest, _)| *newest);
+        let newest = self.newest();
         while let Some(&(last_append, producer_id)) = self.by_silence.first() {
             let silent = newest.since(last_append) >= expiration_ms;
             if !silent && self.by_id.len() <= MAX_PRODUCERS {
@@ -295,6 +301,16 @@ mod tests {
         assert!(producers.check(&claim(1, 0, 5, 5)).is_err());
         producers.record(&claim(2, 0, 1, 1), Offset(11)..Offset(12), at(day_later));
         assert_eq!(producers.check(&claim(1, 0, 5, 5)), Ok(Verdict::New));
+    }
+
+    #[test]
+    fn who_writes_after_the_clock_went_back_is_known_all_the_same() {
+        let mut producers = with(&[claim(1, 0, 0, 0)]);
+        let ahead = at(1000 + 2 * EXPIRES_AFTER_MS);
+        producers.record(&claim(2, 0, 0, 0), Offset(10)..Offset(11), ahead);
+        producers.record(&claim(3, 0, 0, 0), Offset(11)..Offset(12), at(2000));
+        let again = producers.check(&claim(3, 0, 0, 0));
+        assert!(matches!(again, Ok(Verdict::Duplicate(_))), "{again:?}");
     }
 
     #[test]
