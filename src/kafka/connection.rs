@@ -40,6 +40,9 @@ const MAX_IN_FLIGHT: u16 = 100;
 /// How long a request waits for a broker that is between two incarnations before it gets an error
 /// that clients retry: long enough that they do not ask in circles.
 const AWAY_WAIT: Duration = Duration::from_millis(500);
+/// How long after such an error what comes is taken for sent before it: the client could not know.
+/// Clients ask again later than that.
+const BESIDE: Duration = Duration::from_millis(50);
 /// How long one waits for a broker that has never served before its connection is closed.
 const START_WAIT: Duration = Duration::from_secs(10);
 /// Bytes a second below which a client that reads its replies too slowly is given up, once the
@@ -100,6 +103,7 @@ pub(super) async fn serve(stream: TcpStream, host: IpAddr, shared: Arc<Shared>) 
         owe,
         in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT.into())),
         wrote: Arc::new(AtomicBool::new(false)),
+        refused: false,
     };
     let out = Out { write, shared: Arc::clone(&shared), wrote: Arc::clone(&requests.wrote) };
     let ended = tokio::select! {
@@ -126,6 +130,10 @@ struct Requests {
     in_flight: Arc<Semaphore>,
     /// Whether bytes were written since last asked: such a connection is not idle.
     wrote: Arc<AtomicBool>,
+    /// One of several requests in flight was told that nothing is served, and the client does not
+    /// know yet. Those after it must not be served, or their effects would come before its own: of
+    /// a producer nobody knows yet, any sequence is taken for its first.
+    refused: bool,
 }
 
 impl Requests {
@@ -145,11 +153,7 @@ impl Requests {
         &mut self,
         reader: &mut FrameReader<R>,
     ) -> Result<(), Ended> {
-        let active = || {
-            let owing = self.in_flight.available_permits() < MAX_IN_FLIGHT.into();
-            self.wrote.swap(false, Ordering::Relaxed) || owing
-        };
-        let Frame { bytes, mut memory } = reader.next(active).await?;
+        let Frame { bytes, mut memory } = self.frame(reader).await?;
         self.shared.metrics.request_bytes.inc_by(bytes.len().try_into().unwrap_or(0));
         let request = Request::parse(bytes)?;
         if *self.client_id.as_bytes() != request.client_id[..] {
@@ -166,7 +170,7 @@ impl Requests {
             }
             Run::Alone(run) => {
                 let permits = self.permits(MAX_IN_FLIGHT).await?;
-                let answer = match self.served().await? {
+                let answer = match self.served(self.refused).await? {
                     Ok(serving) => run(self.call(serving, version, request.body)),
                     Err(known) => at_once((api.away)(&known, version, request.body)?),
                 };
@@ -174,9 +178,13 @@ impl Requests {
             }
             Run::Pipelined(begin) => {
                 let permits = self.permits(1).await?;
-                let answer = match self.served().await? {
+                let is_alone = self.in_flight.available_permits() + 1 == usize::from(MAX_IN_FLIGHT);
+                let answer = match self.served(self.refused || !is_alone).await? {
                     Ok(serving) => begin(self.call(serving, version, request.body)).await?,
-                    Err(known) => at_once((api.away)(&known, version, request.body)?),
+                    Err(known) => {
+                        self.refused = true;
+                        at_once((api.away)(&known, version, request.body)?)
+                    }
                 };
                 memory = None;
                 (permits, answer)
@@ -184,6 +192,27 @@ impl Requests {
         };
         let owed = Owed { key, version, correlation, answer, permits, memory };
         self.owe.send(owed).await.map_err(|_| Ended::Answered)
+    }
+
+    /// The next frame; after a pause, the client has heard of a refusal before.
+    async fn frame<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut FrameReader<R>,
+    ) -> Result<Frame, ReadError> {
+        let active = || {
+            let owing = self.in_flight.available_permits() < MAX_IN_FLIGHT.into();
+            self.wrote.swap(false, Ordering::Relaxed) || owing
+        };
+        let next = reader.next(active);
+        if !self.refused {
+            return next.await;
+        }
+        tokio::pin!(next);
+        if let Ok(beside) = clock::timeout(BESIDE, &mut next).await {
+            return beside;
+        }
+        self.refused = false;
+        next.await
     }
 
     async fn permits(&self, count: u16) -> Result<OwnedSemaphorePermit, Ended> {
@@ -197,12 +226,14 @@ impl Requests {
         Call { context, version, body }
     }
 
-    /// The running broker, or what is known while it does not run.
-    async fn served(&self) -> Result<Result<Arc<Serving>, Arc<Known>>, Ended> {
+    /// The running broker, or what is known while it does not run; waited for unless the answer is
+    /// needed `at_once`, because another request may be refused before this one is served.
+    async fn served(&self, at_once: bool) -> Result<Result<Arc<Serving>, Arc<Known>>, Ended> {
         let mut watch = self.shared.services.service.clone();
         let now = watch.borrow().clone();
         let wait = match &now {
             Service::Open(serving) => return Ok(Ok(Arc::clone(serving))),
+            Service::Away(known) if at_once => return Ok(Err(Arc::clone(known))),
             Service::Away(_) => AWAY_WAIT,
             Service::Starting => START_WAIT,
         };

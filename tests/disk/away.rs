@@ -3,11 +3,19 @@
 
 use std::{future::Future, ops::RangeInclusive, pin::Pin, sync::atomic::Ordering, time::Duration};
 
+use bytes::{BufMut, Bytes, BytesMut};
 use proto_kafka::{
-    messages::*,
-    protocol::{Request, StrBytes},
+    messages::{
+        produce_request::{PartitionProduceData, TopicProduceData},
+        *,
+    },
+    protocol::{Decodable, Encodable, Request, StrBytes, encode_request_header_into_buffer},
 };
 use strandline::client::Connection;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{Running, start, topics};
 
@@ -61,7 +69,6 @@ fn records(address: &str) -> Vec<Ask> {
     use fetch_request::{FetchPartition, FetchTopic};
     use list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
     use offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
-    use produce_request::{PartitionProduceData, TopicProduceData};
     let produce = |version| {
         let data = PartitionProduceData::default().with_records(Some(topics::batch(&["x"])));
         let mut to = TopicProduceData::default().with_partition_data(vec![data]);
@@ -344,4 +351,55 @@ async fn between_incarnations_every_api_answers_with_what_clients_retry() {
     broken.store(false, Ordering::SeqCst);
     beat_until(&mut client, UNKNOWN_MEMBER).await;
     client.produce("t", 0, topics::batch(&["y"])).await.unwrap();
+}
+
+/// A whole frame of a batch sent to partition 0 of "t".
+fn produce_frame(correlation: i32) -> BytesMut {
+    let data = PartitionProduceData::default().with_records(Some(topics::batch(&["x"])));
+    let to = TopicProduceData::default().with_name(topic()).with_partition_data(vec![data]);
+    let request = ProduceRequest::default()
+        .with_transactional_id(None)
+        .with_acks(-1)
+        .with_timeout_ms(1000)
+        .with_topic_data(vec![to]);
+    let header = RequestHeader::default()
+        .with_request_api_key(ProduceRequest::KEY)
+        .with_request_api_version(9)
+        .with_correlation_id(correlation)
+        .with_client_id(Some(text("test")));
+    let mut body = BytesMut::new();
+    encode_request_header_into_buffer(&mut body, &header).unwrap();
+    request.encode(&mut body, 9).unwrap();
+    let mut frame = BytesMut::new();
+    frame.put_u32(u32::try_from(body.len()).unwrap());
+    frame.put(body);
+    frame
+}
+
+/// Were one served after another was refused, a new producer's batches would be in disorder.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_batches_in_flight_none_is_taken_after_one_was_refused() {
+    let Running { _root, address, broken, ask: _ask, ended: _ended, .. } = start();
+    let mut client = topics::connect(&address).await;
+    topics::create(&mut client, "t", 1, &[]).await;
+    topics::coordinator(&mut client, "g").await;
+    broken.store(true, Ordering::SeqCst);
+    let mut breaker = topics::connect(&address).await;
+    breaker.produce("t", 0, topics::batch(&["x"])).await.unwrap_err();
+    beat_until(&mut client, NOT_COORDINATOR).await;
+
+    let mut producer = TcpStream::connect(&address).await.unwrap();
+    let frames: Vec<_> = (0..20).map(produce_frame).collect();
+    producer.write_all(&frames.concat()).await.unwrap();
+    for correlation in 0..20 {
+        let mut frame = vec![0; usize::try_from(producer.read_u32().await.unwrap()).unwrap()];
+        producer.read_exact(&mut frame).await.unwrap();
+        let mut frame = Bytes::from(frame);
+        let header = ResponseHeader::decode(&mut frame, 1).unwrap();
+        let answer = ProduceResponse::decode(&mut frame, 9).unwrap();
+        let code = answer.responses[0].partition_responses[0].error_code;
+        assert_eq!((header.correlation_id, code), (correlation, NOT_LEADER));
+        // From the first answer on it may be served again at any time.
+        broken.store(false, Ordering::SeqCst);
+    }
 }
