@@ -103,17 +103,23 @@ async fn the_debian_index_survives_localstack_record_by_record() {
     the_index_goes_through(root.path(), &on_server(root.path(), "LOCALSTACK")).await;
 }
 
+/// What the broker says of a client that wants transactions.
+const NO_TRANSACTIONS: &str = "refused: transactions are not served yet";
+
 /// Every fact of a suite holds, each with topics of its own, and the broker has nothing to
-/// complain about but the protocols it is offered on purpose.
+/// complain about but the protocols and the transactional id it is offered on purpose.
 fn the_suite_holds(suite: &mut Command) {
     let root = tempfile::tempdir().unwrap();
     let broker = Setup::folders(root.path()).start();
     print!("{}", client(suite.arg(broker.kafka())));
     let log = broker.log();
     let noise = |line: &&str| {
-        (line.contains("WARN") || line.contains("ERROR")) && !line.contains("is not served")
+        (line.contains("WARN") || line.contains("ERROR"))
+            && !line.contains("is not served")
+            && !line.contains(NO_TRANSACTIONS)
     };
     assert_eq!(log.lines().find(noise), None, "noise in the log");
+    assert_eq!(log.matches(NO_TRANSACTIONS).count(), 1, "one line, so it asked once");
 }
 
 fn python(name: &str) -> Command {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use super::error::NO_TRANSACTIONS_TEXT;
 use crate::env::{clock, task::Tasks};
 
 /// Characters of a client's name that a log line shows: it may send 32 KiB of them.
@@ -20,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// Counts lines.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub(crate) struct Complaints {
     in_period: AtomicU64,
 }
 
@@ -28,9 +29,18 @@ impl Complaints {
     /// Says that a client's request was bad, unless enough was said.
     pub(super) fn say(&self, client: IpAddr, client_id: &str, error: &dyn std::fmt::Display) {
         if self.may() {
-            let client_id: String = client_id.chars().take(LOGGED_CHARS).collect();
-            let client_id = client_id.escape_debug();
+            let client_id = shown(client_id);
             tracing::warn!(%client, %client_id, %error, "bad request, connection closed");
+        }
+    }
+
+    /// Says that a client wanted transactions, unless enough was said.
+    pub(super) fn refused_transaction(&self, client: IpAddr, client_id: &str, id: &str) {
+        if self.may() {
+            let (client_id, id) = (shown(client_id), shown(id));
+            tracing::warn!(
+                %client, %client_id, "transactional.id {id} refused: {NO_TRANSACTIONS_TEXT}"
+            );
         }
     }
 
@@ -54,10 +64,15 @@ impl Complaints {
             }
             let left_out = self.turn();
             if left_out > 0 {
-                tracing::warn!(left_out, "more bad requests, their connections closed as well");
+                tracing::warn!(left_out, "more bad or refused requests");
             }
         }
     }
+}
+
+/// What a log line shows of a name that a client chose.
+fn shown(name: &str) -> String {
+    name.chars().take(LOGGED_CHARS).collect::<String>().escape_debug().to_string()
 }
 
 #[cfg(test)]

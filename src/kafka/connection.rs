@@ -222,7 +222,8 @@ impl Requests {
 
     fn call(&self, serving: Arc<Serving>, version: i16, body: Bytes) -> Call {
         let client_id = Arc::clone(&self.client_id);
-        let context = Context { serving, client_id, client_host: self.host };
+        let complaints = Arc::clone(&self.shared.complaints);
+        let context = Context { serving, client_id, client_host: self.host, complaints };
         Call { context, version, body }
     }
 

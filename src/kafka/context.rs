@@ -6,7 +6,10 @@ use std::{net::IpAddr, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::api::{FetchSessions, ProducerIds};
+use super::{
+    api::{FetchSessions, ProducerIds},
+    complaints::Complaints,
+};
 use crate::{
     cluster::{Cluster, configs::Values},
     env::Env,
@@ -89,4 +92,13 @@ pub(crate) struct Context {
     pub(crate) client_id: Arc<str>,
     /// Where the client is.
     pub(crate) client_host: IpAddr,
+    /// Where log lines about clients go.
+    pub(crate) complaints: Arc<Complaints>,
+}
+
+impl Context {
+    /// Says in the log that the client wanted transactions.
+    pub(crate) fn refused_transaction(&self, id: &str) {
+        self.complaints.refused_transaction(self.client_host, &self.client_id, id);
+    }
 }

@@ -47,11 +47,13 @@ impl From<ProtoError> for BadRequest {
     }
 }
 
-/// What a client that wants transactions is told. Of all codes only this one ends every client's
-/// wait for a coordinator or a producer id at once; librdkafka retries any other for ever.
+/// What a client that wants transactions is told when it asks for a producer id. Of all codes only
+/// this one ends every client's wait there at once: librdkafka takes four for fatal
+/// (`rd_kafka_idemp_check_error`) and asks again for ever on any other. Not sooner, where it looks
+/// for its coordinator: there sarama tries again for five seconds and kafkajs hides the reason.
 pub(crate) const NO_TRANSACTIONS: Code = Code::TransactionalIdAuthorizationFailed;
 /// The text beside [`NO_TRANSACTIONS`], where an answer has room for one.
-pub(crate) const NO_TRANSACTIONS_TEXT: &str = "transactions are not supported by this broker yet";
+pub(crate) const NO_TRANSACTIONS_TEXT: &str = "transactions are not served yet";
 
 /// A domain error as Kafka's code.
 pub(crate) trait Coded {

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::{
         env::task::Tasks,
-        kafka::{Config, Metrics, Service, Services, complaints::Complaints},
+        kafka::{Config, Metrics, Service, Services},
     };
 
     fn reader(max_idle: Duration) -> (FrameReader<DuplexStream>, DuplexStream, Arc<Shared>) {
@@ -188,7 +188,7 @@ mod tests {
             metrics: Metrics::default(),
             tasks: Tasks::new(),
             memory: Arc::new(Semaphore::new(1 << 20)),
-            complaints: Complaints::default(),
+            complaints: Arc::default(),
         });
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         (FrameReader::new(ours, Arc::clone(&shared)), theirs, shared)

@@ -55,7 +55,7 @@ pub(super) struct Shared {
     pub(super) tasks: Tasks,
     /// Bytes of `request_memory` not taken.
     pub(super) memory: Arc<Semaphore>,
-    pub(super) complaints: Complaints,
+    pub(super) complaints: Arc<Complaints>,
 }
 
 impl Shared {
@@ -84,7 +84,7 @@ impl Server {
         let memory = config.request_memory.0.max(largest);
         let memory = usize::try_from(memory).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let memory = Arc::new(Semaphore::new(memory));
-        let complaints = Complaints::default();
+        let complaints = Arc::new(Complaints::default());
         let tasks_too = tasks.clone();
         let shared = Shared { config, services, metrics, tasks: tasks_too, memory, complaints };
         let shared = Arc::new(shared);

@@ -155,6 +155,12 @@ impl Partition {
         self.state().tail.bytes_after(from)
     }
 
+    /// Committed bytes that are not in the bucket, where at least what is below `published` is.
+    #[must_use]
+    pub fn unpublished_bytes(&self, published: Offset) -> u64 {
+        self.state().tail.unpublished_bytes(published)
+    }
+
     /// Notifies `waiter` once: when something is committed, or the partition closes. Register
     /// first, look for data then, wait after that.
     pub fn wake_on_append(&self, waiter: &Arc<Notify>) {

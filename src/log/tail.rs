@@ -45,6 +45,8 @@ struct Spilled {
     end: Offset,
     max_timestamp: Millis,
     position: WalPosition,
+    /// As of its first batch.
+    bytes_before: u64,
 }
 
 /// Where an offset is.
@@ -115,6 +117,7 @@ impl Tail {
                     end: batch.end,
                     max_timestamp: batch.max_timestamp,
                     position: batch.position,
+                    bytes_before: batch.bytes_before,
                 }),
             }
         }
@@ -165,6 +168,18 @@ impl Tail {
             Some(batch) if batch.base <= from => self.committed_bytes - batch.bytes_before,
             _ => u64::MAX,
         }
+    }
+
+    /// Committed bytes that are not in the bucket, where at least what is below `published` is;
+    /// of a WAL entry out of memory, all of it.
+    pub(super) fn unpublished_bytes(&self, published: Offset) -> u64 {
+        let published = self.published.max(published);
+        let spilled = self.spilled.iter().find(|entry| entry.end > published);
+        let before = spilled.map(|entry| entry.bytes_before).or_else(|| {
+            let first = self.resident.partition_point(|batch| batch.end <= published);
+            self.resident.get(first).map(|batch| batch.bytes_before)
+        });
+        before.map_or(0, |before| self.committed_bytes - before)
     }
 
     /// The first offset at or after `from` whose batch (or WAL entry) has a record at or after
@@ -265,6 +280,15 @@ mod tests {
                 }
             }
             prop_assert_eq!(tail.end(), Offset(end));
+            let of_entry = |batch: &&CommittedBatch| {
+                let same = all.iter().filter(|other| other.position == batch.position);
+                same.map(|other| other.end_offset).max() > Some(Offset(published))
+            };
+            let least = all.iter().filter(|batch| batch.end_offset > Offset(published)).count();
+            let most = all.iter().filter(of_entry).count();
+            let unpublished = tail.unpublished_bytes(Offset(0)) / 8;
+            prop_assert!((least..=most).contains(&usize::try_from(unpublished).unwrap()));
+            prop_assert_eq!(tail.unpublished_bytes(Offset(end)), 0);
             for (from, time) in wanted {
                 let from = Offset(from);
                 let at = all.iter().position(|batch| batch.end_offset > from);

@@ -1,5 +1,7 @@
 """What users of confluent-kafka (librdkafka) depend on. Usage: confluent_suite.py HOST:PORT [NAME...]"""
 
+import time
+
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -318,12 +320,15 @@ def versions_named_by_hand_are_served_from_0_10_on(bootstrap):
 def a_transactional_producer_is_told_at_once(bootstrap):
     id = {"transactional.id": fresh("id"), "log_level": 0}
     producer = Producer({"bootstrap.servers": bootstrap, **id})
+    began = time.monotonic()
     try:
         producer.init_transactions(20)
         raise AssertionError("it started")
     except KafkaException as error:
         told = error.args[0]
-        assert told.fatal() and "transactions are not served yet" in told.str(), told
+        assert told.fatal() and not told.retriable(), told
+        assert told.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, told
+        assert time.monotonic() - began < 4, f"retried: {told}"
 
 
 main()

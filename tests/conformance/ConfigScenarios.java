@@ -1,6 +1,7 @@
 package conformance;
 
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import org.apache.kafka.common.message.AlterConfigsRequestData;
 import org.apache.kafka.common.message.AlterConfigsRequestData.AlterConfigsResource;
@@ -142,6 +143,8 @@ final class ConfigScenarios {
         run.ask("operation 4", change(TOPIC, topic, 4, "retention.ms", "1"));
         run.ask("missing topic", change(TOPIC, run.name("missing"), SET, "retention.ms", "1"));
         run.ask("another broker", change(BROKER, "9", SET, "log.retention.ms", "1"));
+        run.ask("unknown key of a broker",
+                change(BROKER, "1", SET, "no.such.key", "1").setValidateOnly(true));
         run.ask("read only", change(BROKER, "1", SET, "broker.id", "7"));
         run.ask("no number", change(BROKER, "one", SET, "log.retention.ms", "1"));
         run.ask("type 3", change(3, topic, SET, "retention.ms", "1"));
@@ -162,6 +165,13 @@ final class ConfigScenarios {
                     new ListConfigResourcesRequestData().setResourceTypes(List.of(type)));
         }
         var topic = run.prepare.topic("t", 1);
+        run.ask("every kind", new ListConfigResourcesRequestData(),
+                (ListConfigResourcesResponseData answer) -> {
+                    answer.configResources().removeIf(resource -> resource.resourceType() == TOPIC
+                            && !resource.resourceName().equals(topic.name()));
+                    answer.configResources().sort(Comparator.comparing(
+                            ListConfigResourcesResponseData.ConfigResource::resourceType));
+                });
         run.ask("topics", new ListConfigResourcesRequestData().setResourceTypes(List.of(TOPIC)),
                 (ListConfigResourcesResponseData answer) -> answer.configResources()
                         .removeIf(resource -> !resource.resourceName().equals(topic.name())));

@@ -2,6 +2,7 @@ package conformance;
 
 import java.util.List;
 import org.apache.kafka.common.message.FindCoordinatorRequestData;
+import org.apache.kafka.common.message.FindCoordinatorResponseData;
 import org.apache.kafka.common.protocol.ApiKeys;
 
 /** Who coordinates a group. */
@@ -11,6 +12,19 @@ final class CoordinatorScenarios {
     static void add(Suite suite) {
         suite.each(ApiKeys.FIND_COORDINATOR, "of groups", CoordinatorScenarios::groups);
         suite.between(ApiKeys.FIND_COORDINATOR, "key types", 1, 6, CoordinatorScenarios::types);
+        suite.between(ApiKeys.FIND_COORDINATOR, "of transactions", 1, 6,
+                CoordinatorScenarios::transactions);
+    }
+
+    /** The topic of transactions is made on first use. */
+    private static void transactions(Run run) throws Exception {
+        var id = run.name("id");
+        run.until("a coordinator", () -> {
+            FindCoordinatorResponseData answer = run.quiet(new FindCoordinatorRequestData()
+                    .setKeyType((byte) 1).setCoordinatorKeys(List.of(id)));
+            return answer.coordinators().get(0).errorCode() == 0;
+        });
+        run.ask("of a transaction", find(run, 1, id));
     }
 
     private static FindCoordinatorRequestData find(Run run, int type, String... keys) {

@@ -1,6 +1,9 @@
 package conformance;
 
 import conformance.Prepare.Topic;
+import java.util.List;
+import org.apache.kafka.common.errors.RetriableException;
+import org.apache.kafka.common.message.FindCoordinatorRequestData;
 import org.apache.kafka.common.message.InitProducerIdRequestData;
 import org.apache.kafka.common.message.InitProducerIdResponseData;
 import org.apache.kafka.common.protocol.ApiKeys;
@@ -12,6 +15,7 @@ final class IdempotenceScenarios {
 
     static void add(Suite suite) {
         suite.each(ApiKeys.INIT_PRODUCER_ID, "ids", IdempotenceScenarios::ids);
+        suite.each(ApiKeys.INIT_PRODUCER_ID, "transactional", IdempotenceScenarios::transactional);
         suite.each(ApiKeys.PRODUCE, "duplicates", IdempotenceScenarios::duplicates);
         suite.each(ApiKeys.PRODUCE, "sequences", IdempotenceScenarios::sequences);
         suite.each(ApiKeys.PRODUCE, "producer epochs", IdempotenceScenarios::epochs);
@@ -30,6 +34,19 @@ final class IdempotenceScenarios {
             run.ask("epoch alone", init().setProducerEpoch((short) 5));
         }
         run.ask("empty transactional id", init().setTransactionalId(""));
+    }
+
+    /** Kafka makes the topic of transactions on first use, and may be loading it. */
+    private static void transactional(Run run) throws Exception {
+        var id = run.name("id");
+        run.quiet(new FindCoordinatorRequestData()
+                .setKeyType((byte) 1).setCoordinatorKeys(List.of(id)));
+        run.until("the transactional id", () -> {
+            InitProducerIdResponseData answer = run.quiet(init().setTransactionalId(id));
+            var exception = Errors.forCode(answer.errorCode()).exception();
+            return !(exception instanceof RetriableException);
+        });
+        run.ask("again", init().setTransactionalId(id));
     }
 
     private static InitProducerIdRequestData init() {

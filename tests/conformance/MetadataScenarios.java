@@ -114,6 +114,13 @@ final class MetadataScenarios {
         run.ask("three partitions", pages(3, first.name(), second.name()));
         run.ask("a limit of 0", pages(0, first.name(), second.name()));
         run.ask("missing and bad", pages(10, run.name("missing"), "bad name", first.name()));
+        run.ask("full before a missing one",
+                pages(3, first.name(), run.name("aa"), second.name()));
+        run.ask("a missing one first", pages(3, run.name("Z"), first.name(), second.name()));
+        run.ask("from a cursor of another topic",
+                pages(10, second.name(), run.name("c")).setCursor(
+                        new DescribeTopicPartitionsRequestData.Cursor()
+                                .setTopicName(first.name()).setPartitionIndex(0)));
         run.ask("from a cursor", pages(10, first.name(), second.name()).setCursor(
                 new DescribeTopicPartitionsRequestData.Cursor()
                         .setTopicName(first.name()).setPartitionIndex(2)));

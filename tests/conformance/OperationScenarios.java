@@ -37,6 +37,7 @@ final class OperationScenarios {
         if (run.version >= 1) {
             run.ask("unclean", elect(topic, 0).setElectionType((byte) 1));
             run.ask("type 9", elect(topic, 0).setElectionType((byte) 9));
+            run.ask("type 9 of all", elect(topic, 0).setElectionType((byte) 9).setTopicPartitions(null));
         }
     }
 
@@ -54,8 +55,11 @@ final class OperationScenarios {
     }
 
     private static void logDirs(Run run) throws Exception {
-        var topic = run.prepare.topic("t", 1).name();
-        run.ask("of a topic", logDirs(topic, 0));
+        var topic = run.prepare.topic("t", 1);
+        run.ask("of a topic", logDirs(topic.name(), 0));
+        var records = Batch.of(run, 3).bytes();
+        run.quiet(Data.produce(run.newest(ApiKeys.PRODUCE), topic, 0, records));
+        run.ask("of one with records", logDirs(topic.name(), 0));
         run.ask("of a missing topic", logDirs(run.name("missing"), 0));
     }
 

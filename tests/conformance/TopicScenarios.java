@@ -74,6 +74,8 @@ final class TopicScenarios {
         run.ask("dots", create(topic(run.name("x.y"), 1, 1)));
         run.ask("dots and underscores meet", create(topic(run.name("x_y"), 1, 1)));
         run.ask("internal", create(topic("__cluster_metadata", 1, 1)));
+        run.ask("too many together", create(topic(run.name("many"), 9_999, 1),
+                topic(run.name("few"), 2, 1), topic("a b", 1, 1)).setValidateOnly(true));
     }
 
     private static void configs(Run run) throws Exception {

@@ -153,7 +153,7 @@ fn groups(address: &str) -> Vec<Ask> {
         _ => it.coordinators.iter().map(|one| one.error_code).collect(),
     };
     let mut asks = every(address, 0..=6, NO_COORDINATOR, find(0), found);
-    asks.extend(every(address, 1..=6, NO_TRANSACTIONS, find(1), found));
+    asks.extend(every(address, 1..=6, NO_COORDINATOR, find(1), found));
     macro_rules! plain {
         ($request:ident, $versions:expr) => {
             asks.extend(every(

@@ -4,7 +4,7 @@
 
 use super::definition::{
     Definition,
-    Kind::{Boolean, Double, Int, List, Long, String},
+    Kind::{Boolean, Double, Int, List, Long, Short, String},
     Rule::{AddressCounts, AtLeast, Between, EachOf, GzipLevel, OneOf},
 };
 
@@ -56,6 +56,7 @@ pub const BROKER: &[Definition] = &[
     Definition::unset("follower.replication.throttled.rate", Long)
         .rule(AtLeast(0))
         .dynamic()
+        .shown_once_set()
         .doc("Throttle of reassignments. Moving a partition moves no data."),
     Definition::new("group.initial.rebalance.delay.ms", Int, "3000")
         .rule(AtLeast(0))
@@ -74,9 +75,10 @@ pub const BROKER: &[Definition] = &[
     Definition::unset("leader.replication.throttled.rate", Long)
         .rule(AtLeast(0))
         .dynamic()
+        .shown_once_set()
         .doc("Throttle of reassignments. Moving a partition moves no data."),
     Definition::new("listeners", List, "PLAINTEXT://:9092").doc("Where clients connect."),
-    Definition::unset("log.cleaner.backoff.ms", Long)
+    Definition::new("log.cleaner.backoff.ms", Long, "15000")
         .rule(AtLeast(0))
         .dynamic()
         .doc("Pause of the cleaner with nothing to do."),
@@ -229,7 +231,7 @@ pub const BROKER: &[Definition] = &[
         .rule(AtLeast(1))
         .acts()
         .doc("Partitions of the offsets topic when it is created."),
-    Definition::new("offsets.topic.replication.factor", Int, "3")
+    Definition::new("offsets.topic.replication.factor", Short, "3")
         .rule(AtLeast(1))
         .doc("Replication factor of the offsets topic when it is created."),
     Definition::new("offsets.topic.segment.bytes", Int, "104857600")
@@ -257,7 +259,7 @@ pub const BROKER: &[Definition] = &[
     Definition::new("transaction.state.log.num.partitions", Int, "50")
         .rule(AtLeast(1))
         .doc("Partitions of the transaction topic when it is created."),
-    Definition::new("transaction.state.log.replication.factor", Int, "3")
+    Definition::new("transaction.state.log.replication.factor", Short, "3")
         .rule(AtLeast(1))
         .doc("Replication factor of the transaction topic when it is created."),
     Definition::new("transactional.id.expiration.ms", Int, "604800000")

@@ -15,6 +15,8 @@ pub enum Kind {
     Boolean,
     /// Text.
     String,
+    /// 16-bit integer.
+    Short,
     /// 32-bit integer.
     Int,
     /// 64-bit integer.
@@ -33,6 +35,7 @@ impl Kind {
             Self::Boolean => 1,
             Self::String => 2,
             Self::Int => 3,
+            Self::Short => 4,
             Self::Long => 5,
             Self::Double => 6,
             Self::List => 7,
@@ -46,6 +49,7 @@ impl Kind {
             Self::Boolean => "BOOLEAN",
             Self::String => "STRING",
             Self::Int => "INT",
+            Self::Short => "SHORT",
             Self::Long => "LONG",
             Self::Double => "DOUBLE",
             Self::List => "LIST",
@@ -130,6 +134,8 @@ pub struct Definition {
     pub treatment: Treatment,
     /// Of a broker configuration: whether it changes at run time.
     pub update: Update,
+    /// Of a broker configuration: whether it is listed only where somebody set it.
+    pub shown_once_set: bool,
     /// Of a topic configuration: where its default comes from, strongest first.
     pub synonyms: &'static [Synonym],
     /// One line of meaning.
@@ -146,6 +152,7 @@ impl Definition {
             rule: Rule::Any,
             treatment: Treatment::Reported,
             update: Update::ReadOnly,
+            shown_once_set: false,
             synonyms: &[],
             doc: "",
         }
@@ -178,6 +185,11 @@ impl Definition {
         self
     }
 
+    pub(super) const fn shown_once_set(mut self) -> Self {
+        self.shown_once_set = true;
+        self
+    }
+
     pub(super) const fn from(mut self, synonyms: &'static [Synonym]) -> Self {
         self.synonyms = synonyms;
         self
@@ -203,6 +215,7 @@ impl Definition {
                 return Err(self.invalid(text, "Expected value to be either true or false"));
             }
             Kind::String => trimmed.to_owned(),
+            Kind::Short => self.number::<i16>(text)?.to_string(),
             Kind::Int => self.number::<i32>(text)?.to_string(),
             Kind::Long => self.number::<i64>(text)?.to_string(),
             Kind::Double => format!("{:?}", self.number::<f64>(text)?),

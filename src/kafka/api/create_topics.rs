@@ -81,20 +81,20 @@ fn plan(
     let can_collide = request.topics.iter().any(|topic| topic.name.contains(['.', '_']));
     let mut collisions = if can_collide { Collisions::of(state) } else { Collisions::default() };
     let mut answered = BTreeSet::new();
-    let mut partitions = 0_usize;
+    let too_many = partitions_asked_for(layers, request, &twice) > MAX_NEW_PARTITIONS;
     let mut plans = Vec::new();
     for topic in &request.topics {
         let name = topic.name.as_str();
         if !answered.insert(name) {
             continue;
         }
-        let new = if twice.contains(name) {
+        let new = if too_many {
+            let text = "Excessively large number of partitions per request.";
+            Err(Refusal::new(Code::PolicyViolation, text))
+        } else if twice.contains(name) {
             Err(Refusal::invalid_request("Duplicate topic name."))
         } else {
-            collisions
-                .check(name)
-                .and_then(|()| check(state, layers, topic))
-                .and_then(|new| within_limit(&mut partitions, new))
+            collisions.check(name).and_then(|()| check(state, layers, topic))
         };
         if new.is_ok() {
             collisions.add(name);
@@ -208,17 +208,21 @@ fn assigned(state: &State, topic: &CreatableTopic) -> Result<(i32, i16), Refusal
     Ok((partitions, factor.and_then(|factor| i16::try_from(factor).ok()).unwrap_or(1)))
 }
 
-fn within_limit(partitions: &mut usize, new: NewTopic) -> Result<NewTopic, Refusal> {
-    let more = usize::try_from(new.partitions).unwrap_or(usize::MAX);
-    let all = partitions.saturating_add(more);
-    if all > MAX_NEW_PARTITIONS {
-        return Err(Refusal::new(
-            Code::PolicyViolation,
-            "Excessively large number of partitions per request.",
-        ));
-    }
-    *partitions = all;
-    Ok(new)
+/// Partitions of all topics together, whether or not each could be created: above the limit
+/// nothing is, as in Kafka.
+fn partitions_asked_for(
+    layers: &Layers<'_>,
+    request: &CreateTopicsRequest,
+    twice: &BTreeSet<&str>,
+) -> usize {
+    let default = BrokerConfig::resolve(layers).num_partitions;
+    let of = |topic: &CreatableTopic| match topic.num_partitions {
+        _ if !topic.assignments.is_empty() => topic.assignments.len(),
+        -1 => usize::try_from(default).unwrap_or_default(),
+        asked => usize::try_from(asked).unwrap_or_default(),
+    };
+    let named_once = request.topics.iter().filter(|topic| !twice.contains(topic.name.as_str()));
+    named_once.map(of).fold(0, usize::saturating_add)
 }
 
 /// Every config of a topic with these overrides, as the answer shows it.
@@ -461,12 +465,16 @@ mod tests {
     }
 
     #[test]
-    fn a_request_creates_at_most_ten_thousand_partitions() {
+    fn a_request_for_more_than_ten_thousand_partitions_creates_nothing() {
         let state = state(&[1]);
-        let many = asked("a").with_num_partitions(9_999);
-        let plans = planned(&state, vec![many, asked("b"), asked("c").with_num_partitions(1)]);
-        assert!(plans[0].new.is_ok() && plans[2].new.is_ok());
-        assert_eq!(plans[1].new.as_ref().unwrap_err().code, Code::PolicyViolation);
+        let many = || asked("a").with_num_partitions(9_999);
+        let fits = planned(&state, vec![many(), asked("c").with_num_partitions(1)]);
+        assert!(fits.iter().all(|plan| plan.new.is_ok()));
+        for last in [asked("b"), asked("bad name")] {
+            for plan in planned(&state, vec![many(), last]) {
+                assert_eq!(plan.new.unwrap_err().code, Code::PolicyViolation, "{}", plan.name);
+            }
+        }
         let (code, _) = refusal(&state, asked("d").with_num_partitions(i32::MAX));
         assert_eq!(code, Code::PolicyViolation);
     }

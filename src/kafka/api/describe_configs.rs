@@ -89,7 +89,7 @@ impl View<'_> {
                 let topic = self.state.topic(name).ok_or_else(Refusal::unknown_topic)?;
                 Ok(TOPIC.iter().map(|row| self.of_topic(&topic.configs, row)).collect())
             }
-            Resource::Broker => Ok(BROKER.iter().map(|row| self.of_broker(row)).collect()),
+            Resource::Broker => Ok(BROKER.iter().filter_map(|row| self.of_broker(row)).collect()),
             Resource::Cluster => {
                 let of_all = |row: &'static Definition| {
                     let mut settings = self.layers.broker_settings(row);
@@ -109,14 +109,17 @@ impl View<'_> {
         self.entry(row, value, self.layers.topic_settings(topic, row), false)
     }
 
-    fn of_broker(&self, row: &'static Definition) -> DescribeConfigsResourceResult {
+    fn of_broker(&self, row: &'static Definition) -> Option<DescribeConfigsResourceResult> {
         let mut settings = self.layers.broker_settings(row);
         if let Some(value) = self.known(row.name) {
             let value = Some(value);
             settings.insert(0, Setting { name: row.name, value, source: Source::Given });
         }
         let value = settings.first().and_then(|setting| setting.value.clone());
-        self.entry(row, value, settings, row.update == Update::ReadOnly)
+        if row.shown_once_set && value.is_none() {
+            return None;
+        }
+        Some(self.entry(row, value, settings, row.update == Update::ReadOnly))
     }
 
     /// What the broker is, whatever the file says under Kafka's name.
@@ -259,7 +262,8 @@ mod tests {
         let own = [("log.retention.ms".to_owned(), "9".to_owned())].into();
         state.broker_configs.insert(BrokerId(1), own);
         let result = described(&state, &asked(4, "1"));
-        assert_eq!(result.configs.len(), BROKER.len());
+        let shown = BROKER.iter().filter(|row| !row.shown_once_set).count();
+        assert_eq!(result.configs.len(), shown);
         assert_eq!(entry(&result, "broker.id").value.as_deref(), Some("1"));
         assert_eq!(entry(&result, "listeners").value.as_deref(), Some("PLAINTEXT://broker-1:9092"));
         let fixed = entry(&result, "num.partitions");
@@ -267,6 +271,18 @@ mod tests {
         let own = entry(&result, "log.retention.ms");
         assert!(!own.read_only && own.config_source == 2);
         assert_eq!(entry(&result, "log.roll.ms").value, None);
+        assert_eq!(entry(&result, "offsets.topic.replication.factor").config_type, 4);
+    }
+
+    #[test]
+    fn a_throttle_is_shown_once_it_is_set() {
+        const RATE: &str = "leader.replication.throttled.rate";
+        let mut state = state(&[1]);
+        let keys = Some(vec![RATE.into()]);
+        let asked = asked(4, "1").with_configuration_keys(keys);
+        assert!(described(&state, &asked).configs.is_empty());
+        state.cluster_configs.insert(RATE.to_owned(), "9".to_owned());
+        assert_eq!(entry(&described(&state, &asked), RATE).value.as_deref(), Some("9"));
     }
 
     #[test]

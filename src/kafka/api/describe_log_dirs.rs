@@ -1,5 +1,5 @@
-//! DescribeLogDirs (35), versions 1 to 5: one directory, the bucket, with what is published there
-//! of the partitions led here. From 3 on with a code for the whole answer; from 4 on with the
+//! DescribeLogDirs (35), versions 1 to 5: one directory, the bucket, with the partitions led here:
+//! what is published there of them and what is still to be. From 3 on with a code for the whole answer; from 4 on with the
 //! volume's size, which is not known of a bucket; from 5 on with whether it is cordoned (written by
 //! hand: the codec ends at 4).
 
@@ -24,7 +24,7 @@ use crate::{
         decode::Encoder,
         error::BadRequest,
     },
-    types::BrokerId,
+    types::{BrokerId, Offset, TopicId},
 };
 
 /// What stands where Kafka names a directory.
@@ -35,9 +35,16 @@ async fn handle(
     _version: i16,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
-    let broker = context.serving.broker;
-    context.serving.cluster.with(|state| answer(state, broker, &request))
+    let serving = &context.serving;
+    let unpublished = |id: TopicId, index, published| {
+        let open = serving.log.find_by_id(id, index);
+        open.map_or(0, |partition| partition.unpublished_bytes(published))
+    };
+    serving.cluster.with(|state| answer(state, serving.broker, &unpublished, &request))
 }
+
+/// Bytes of a partition that are not published, where at least what is below an offset is.
+type Unpublished<'a> = &'a dyn Fn(TopicId, i32, Offset) -> u64;
 
 /// The newest version the codec knows.
 const CODEC: i16 = 4;
@@ -97,17 +104,20 @@ fn newest(response: &DescribeLogDirsResponse) -> Vec<Bytes> {
 fn answer(
     state: &State,
     broker: BrokerId,
+    unpublished: Unpublished<'_>,
     request: &DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
+    let led =
+        |topic: &Topic, wanted: Option<&BTreeSet<i32>>| led(topic, broker, unpublished, wanted);
     let topics = match &request.topics {
-        None => state.topics.values().map(|topic| led(topic, broker, None)).collect(),
+        None => state.topics.values().map(|topic| led(topic, None)).collect(),
         Some(asked) => {
             let mut wanted: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
             for topic in asked {
                 wanted.entry(topic.topic.as_str()).or_default().extend(&topic.partitions);
             }
             let known = |(name, indexes): (&str, BTreeSet<i32>)| {
-                Some(led(state.topic(name)?, broker, Some(&indexes)))
+                Some(led(state.topic(name)?, Some(&indexes)))
             };
             wanted.into_iter().filter_map(known).collect::<Vec<_>>()
         }
@@ -117,15 +127,22 @@ fn answer(
     DescribeLogDirsResponse::default().with_results(vec![result])
 }
 
-fn led(topic: &Topic, broker: BrokerId, wanted: Option<&BTreeSet<i32>>) -> DescribeLogDirsTopic {
+fn led(
+    topic: &Topic,
+    broker: BrokerId,
+    unpublished: Unpublished<'_>,
+    wanted: Option<&BTreeSet<i32>>,
+) -> DescribeLogDirsTopic {
     let partitions = (0..)
         .zip(&topic.partitions)
         .filter(|(index, _)| wanted.is_none_or(|wanted| wanted.contains(index)))
         .filter(|(_, partition)| partition.leader == broker)
         .map(|(index, partition)| {
+            let fresh = unpublished(topic.id, index, partition.end);
+            let bytes = partition.bytes().saturating_add(fresh);
             DescribeLogDirsPartition::default()
                 .with_partition_index(index)
-                .with_partition_size(i64::try_from(partition.bytes()).unwrap_or(i64::MAX))
+                .with_partition_size(i64::try_from(bytes).unwrap_or(i64::MAX))
         });
     DescribeLogDirsTopic::default()
         .with_name(StrBytes::from(topic.name.clone()).into())
@@ -144,14 +161,17 @@ mod tests {
         let mut state = state(&[1, 2]);
         add_topic(&mut state, 1, "a", 2);
         let all = DescribeLogDirsRequest::default().with_topics(None);
-        let here = answer(&state, BrokerId(1), &all);
+        let fresh = |_, index, _| if index == 1 { 70 } else { 0 };
+        let here = answer(&state, BrokerId(1), &fresh, &all);
         for version in 1..=4 {
             let decoded = received(&here, version);
             assert_eq!(decoded.results[0].log_dir.as_str(), "bucket");
-            assert_eq!(decoded.results[0].topics[0].partitions.len(), 2);
+            let partitions = &decoded.results[0].topics[0].partitions;
+            let sizes = partitions.iter().map(|partition| partition.partition_size);
+            assert!(sizes.eq([0, 70]), "what is not published counts");
             assert_eq!(decoded.results[0].total_bytes, -1);
         }
-        assert!(answer(&state, BrokerId(2), &all).results[0].topics.is_empty());
+        assert!(answer(&state, BrokerId(2), &fresh, &all).results[0].topics.is_empty());
     }
 
     #[test]
@@ -165,7 +185,7 @@ mod tests {
         };
         let request = DescribeLogDirsRequest::default()
             .with_topics(Some(vec![asked("a", vec![1, 7]), asked("b", vec![0])]));
-        let topics = answer(&state, BrokerId(1), &request).results.remove(0).topics;
+        let topics = answer(&state, BrokerId(1), &|_, _, _| 0, &request).results.remove(0).topics;
         assert_eq!(topics.len(), 1);
         let indexes: Vec<i32> =
             topics[0].partitions.iter().map(|partition| partition.partition_index).collect();

@@ -48,41 +48,33 @@ pub(super) fn answer(
         let asked = request.topics.iter().map(|topic| topic.name.as_str());
         asked.filter(|name| *name >= from_name).collect()
     };
-    // The API has no code for the whole answer: a cursor that fits nothing marks each topic.
-    let astray =
-        request.cursor.is_some() && (from_index < 0 || (!all && !names.contains(from_name)));
+    if request.cursor.is_some() && (from_index < 0 || (!all && !names.contains(from_name))) {
+        return astray(request);
+    }
     let mut left = usize::try_from(request.response_partition_limit.clamp(1, MOST)).unwrap_or(1);
     let mut page = Vec::new();
     for name in names {
-        let named = || {
-            DescribeTopicPartitionsResponseTopic::default()
-                .with_name(Some(StrBytes::from(name.to_owned()).into()))
-        };
-        let topic = match state.topic(name) {
-            _ if astray => Err(Code::InvalidRequest),
-            Some(topic) => Ok(topic),
-            None if check_name(name).is_err() => Err(Code::InvalidTopicException),
-            None => Err(Code::UnknownTopicOrPartition),
-        };
-        let topic = match topic {
-            Ok(topic) => topic,
-            Err(code) => {
-                page.push(named().with_error_code(code.code()));
-                continue;
-            }
-        };
-        let first = if name == from_name { usize::try_from(from_index).unwrap_or(0) } else { 0 };
+        // A full page ends before any further name, there or not.
         if left == 0 {
             return ended(page, name, 0);
         }
+        let named = DescribeTopicPartitionsResponseTopic::default()
+            .with_name(Some(StrBytes::from(name.to_owned()).into()))
+            .with_is_internal(is_internal(name))
+            .with_topic_authorized_operations(TOPIC_OPERATIONS);
+        let Some(topic) = state.topic(name) else {
+            let code = match check_name(name) {
+                Ok(()) => Code::UnknownTopicOrPartition,
+                Err(_) => Code::InvalidTopicException,
+            };
+            page.push(named.with_error_code(code.code()));
+            continue;
+        };
+        let first = if name == from_name { usize::try_from(from_index).unwrap_or(0) } else { 0 };
         let taken = left.min(topic.partitions.len().saturating_sub(first));
         left = left.saturating_sub(taken);
         page.push(
-            named()
-                .with_topic_id(topic.id.0)
-                .with_is_internal(is_internal(name))
-                .with_partitions(partitions(state, topic, first, taken))
-                .with_topic_authorized_operations(TOPIC_OPERATIONS),
+            named.with_topic_id(topic.id.0).with_partitions(partitions(state, topic, first, taken)),
         );
         let next = first.saturating_add(taken);
         if next < topic.partitions.len() {
@@ -90,6 +82,17 @@ pub(super) fn answer(
         }
     }
     DescribeTopicPartitionsResponse::default().with_topics(page)
+}
+
+/// A cursor that fits nothing: the API has no code for the whole answer, so each topic asked for
+/// is marked.
+fn astray(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let marked = request.topics.iter().map(|topic| {
+        DescribeTopicPartitionsResponseTopic::default()
+            .with_name(Some(topic.name.clone()))
+            .with_error_code(Code::InvalidRequest.code())
+    });
+    DescribeTopicPartitionsResponse::default().with_topics(marked.collect())
 }
 
 fn ended(
@@ -199,6 +202,16 @@ mod tests {
         assert_eq!(names(&response), [("a".into(), 2), ("a b".into(), 0), ("d".into(), 0)]);
         let codes: Vec<i16> = response.topics.iter().map(|topic| topic.error_code).collect();
         assert_eq!(codes, [0, 17, 3]);
+        let operations = response.topics.iter().map(|topic| topic.topic_authorized_operations);
+        assert!(operations.into_iter().all(|operations| operations == TOPIC_OPERATIONS));
+    }
+
+    #[test]
+    fn a_full_page_ends_before_a_name_that_is_unknown_too() {
+        let response = answer(&three_topics(), &asked(&["a", "a-missing", "b"], 2));
+        assert_eq!(names(&response), [("a".to_owned(), 2)]);
+        let next = response.next_cursor.unwrap();
+        assert_eq!((next.topic_name.as_str(), next.partition_index), ("a-missing", 0));
     }
 
     #[test]
@@ -209,9 +222,10 @@ mod tests {
                 .with_partition_index(index);
             Some(cursor)
         };
-        for wrong in [cursor("a", 0), cursor("b", -1)] {
-            let response = answer(&three_topics(), &asked(&["b"], 9).with_cursor(wrong));
-            assert_eq!(response.topics[0].error_code, 42);
+        for wrong in [cursor("aa", 0), cursor("b", -1)] {
+            let response = answer(&three_topics(), &asked(&["b", "a"], 9).with_cursor(wrong));
+            assert_eq!(names(&response), [("b".to_owned(), 0), ("a".to_owned(), 0)]);
+            assert!(response.topics.iter().all(|topic| topic.error_code == 42));
         }
         let beyond = answer(&three_topics(), &asked(&["b"], 9).with_cursor(cursor("b", 7)));
         assert_eq!(names(&beyond), [("b".to_owned(), 0)]);

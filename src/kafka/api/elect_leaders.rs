@@ -29,6 +29,21 @@ pub(super) async fn handle(
 
 fn answer(state: &State, version: i16, request: &ElectLeadersRequest) -> ElectLeadersResponse {
     let response = ElectLeadersResponse::default();
+    let asked = request.topic_partitions.iter().flatten();
+    let partitions: usize = asked.clone().map(|topic| topic.partitions.len()).sum();
+    if partitions > MOST {
+        // Version 0 has no place for a code.
+        let code = if version >= 1 { Code::InvalidRequest.code() } else { 0 };
+        return response.with_error_code(code);
+    }
+    if version >= 1 && !TYPES.contains(&request.election_type) {
+        let text = format!("Unknown election type {}", request.election_type);
+        let refusal = Refusal::invalid_request(text);
+        let results = asked.map(|topic| results(topic, |_| refusal.clone()));
+        return response
+            .with_error_code(refusal.code.code())
+            .with_replica_election_results(results.collect());
+    }
     if request.topic_partitions.is_none() {
         // Asked for all, Kafka names every topic and leaves out the partitions that need none.
         let none = |name: &String| {
@@ -37,35 +52,30 @@ fn answer(state: &State, version: i16, request: &ElectLeadersRequest) -> ElectLe
         };
         return response.with_replica_election_results(state.names.keys().map(none).collect());
     }
-    let asked = request.topic_partitions.iter().flatten();
-    let partitions: usize = asked.clone().map(|topic| topic.partitions.len()).sum();
-    let wrong = version >= 1 && !TYPES.contains(&request.election_type);
-    if wrong || partitions > MOST {
-        // Version 0 has no place for a code.
-        let code = if version >= 1 { Code::InvalidRequest.code() } else { 0 };
-        return response.with_error_code(code);
-    }
     response.with_replica_election_results(asked.map(|topic| elect(state, topic)).collect())
 }
 
 fn elect(state: &State, asked: &TopicPartitions) -> ReplicaElectionResult {
+    let topic = state.topic(&asked.topic);
+    results(asked, |index| match topic.map(|topic| topic.partition(index)) {
+        None => Refusal::new(
+            Code::UnknownTopicOrPartition,
+            format!("No such topic as {}", asked.topic.as_str()),
+        ),
+        Some(None) => Refusal::new(
+            Code::UnknownTopicOrPartition,
+            format!("No such partition as {}-{index}", asked.topic.as_str()),
+        ),
+        Some(Some(_)) => {
+            Refusal::new(Code::ElectionNotNeeded, "Leader election not needed for topic partition.")
+        }
+    })
+}
+
+/// What is said of each partition asked for.
+fn results(asked: &TopicPartitions, why: impl Fn(i32) -> Refusal) -> ReplicaElectionResult {
     let results = asked.partitions.iter().map(|&index| {
-        let topic = state.topic(&asked.topic);
-        let refusal = match topic.map(|topic| topic.partition(index)) {
-            None => Refusal::new(
-                Code::UnknownTopicOrPartition,
-                format!("No such topic as {}", asked.topic.as_str()),
-            ),
-            Some(None) => Refusal::new(
-                Code::UnknownTopicOrPartition,
-                format!("No such partition as {}-{index}", asked.topic.as_str()),
-            ),
-            Some(Some(_)) => Refusal::new(
-                Code::ElectionNotNeeded,
-                "Leader election not needed for topic partition.",
-            ),
-        };
-        let (code, text) = wire(&Err::<(), _>(refusal));
+        let (code, text) = wire(&Err::<(), _>(why(index)));
         PartitionResult::default()
             .with_partition_id(index)
             .with_error_code(code)
@@ -102,7 +112,15 @@ mod tests {
             assert_eq!(codes, [84, 3, 3]);
         }
         let unknown = request.clone().with_election_type(2);
-        assert_eq!(received(&answer(&state, 1, &unknown), 1).error_code, 42);
+        let refused = received(&answer(&state, 1, &unknown), 1);
+        assert_eq!((refused.error_code, refused.replica_election_results.len()), (42, 2));
+        let partition = &refused.replica_election_results[0].partition_result[1];
+        let told = (partition.partition_id, partition.error_code);
+        assert_eq!(told, (1, 42));
+        assert_eq!(partition.error_message.as_deref(), Some("Unknown election type 2"));
+        let of_all = unknown.with_topic_partitions(None);
+        let refused = received(&answer(&state, 2, &of_all), 2);
+        assert_eq!((refused.error_code, refused.replica_election_results.len()), (42, 0));
         let many = request.with_topic_partitions(Some(vec![asked("a", vec![0; 100_001])]));
         assert_eq!(received(&answer(&state, 1, &many), 1).error_code, 42);
         assert!(received(&answer(&state, 0, &many), 0).replica_election_results.is_empty());

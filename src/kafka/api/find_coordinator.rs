@@ -16,7 +16,7 @@ use crate::{
     group::GroupId,
     kafka::{
         context::{Context, Serving},
-        error::{Code, Coded, NO_TRANSACTIONS, NO_TRANSACTIONS_TEXT},
+        error::{Code, Coded},
     },
 };
 
@@ -71,8 +71,7 @@ pub(super) fn none_now(version: i16, request: FindCoordinatorRequest) -> FindCoo
 /// Whether there may be coordinators of a type.
 fn check_type(key_type: i8) -> Result<(), (Code, Option<&'static str>)> {
     match key_type {
-        GROUP => Ok(()),
-        TRANSACTION => Err((NO_TRANSACTIONS, Some(NO_TRANSACTIONS_TEXT))),
+        GROUP | TRANSACTION => Ok(()),
         SHARE => Err((Code::InvalidRequest, None)),
         _ => Err((Code::InvalidRequest, Some(INVALID_REQUEST))),
     }
@@ -80,8 +79,14 @@ fn check_type(key_type: i8) -> Result<(), (Code, Option<&'static str>)> {
 
 async fn find(serving: &Serving, key_type: i8, key: &str) -> Found {
     check_type(key_type)?;
-    let leader = serving.groups.find_coordinator(&GroupId::from(key)).await;
-    let leader = leader.map_err(|error| (error.code(), None))?;
+    let leader = match key_type {
+        // Any broker refuses transactions, so this one does (InitProducerId).
+        TRANSACTION => serving.broker,
+        _ => {
+            let leader = serving.groups.find_coordinator(&GroupId::from(key)).await;
+            leader.map_err(|error| (error.code(), None))?
+        }
+    };
     let address = serving.cluster.with(|state| {
         state.living_broker(leader)?;
         let broker = state.brokers.get(&leader)?;

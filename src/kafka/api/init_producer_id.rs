@@ -83,7 +83,10 @@ pub(super) async fn handle(
         _ if half => Err(Code::InvalidRequest),
         None => context.serving.producer_ids.next(&context.serving).await,
         Some("") => Err(Code::InvalidRequest),
-        Some(_) => Err(NO_TRANSACTIONS),
+        Some(id) => {
+            context.refused_transaction(id);
+            Err(NO_TRANSACTIONS)
+        }
     };
     let response = InitProducerIdResponse::default();
     match id {

@@ -41,11 +41,12 @@ fn answer(
     let listed = ResourceType::ALL.into_iter().filter(wanted).flat_map(|kind| {
         let names: Vec<String> = match kind {
             ResourceType::Topic => state.names.keys().cloned().collect(),
-            ResourceType::Broker => state.brokers.keys().map(ToString::to_string).collect(),
-            // Neither has configs here.
-            ResourceType::BrokerLogger | ResourceType::ClientMetrics | ResourceType::Group => {
-                Vec::new()
+            // Kafka lists the brokers under both types; loggers can be set nowhere here.
+            ResourceType::Broker | ResourceType::BrokerLogger => {
+                state.brokers.keys().map(ToString::to_string).collect()
             }
+            // Neither has configs here.
+            ResourceType::ClientMetrics | ResourceType::Group => Vec::new(),
         };
         names.into_iter().map(move |name| {
             ConfigResource::default()
@@ -73,7 +74,9 @@ mod tests {
             (response.error_code, names.collect::<Vec<_>>())
         };
         let (topic, broker) = (("a".to_owned(), 2), ("1".to_owned(), 4));
-        assert_eq!(listed(1, vec![]), (0, vec![topic.clone(), broker]));
+        let logger = ("1".to_owned(), 8);
+        assert_eq!(listed(1, vec![]), (0, vec![topic.clone(), broker, logger.clone()]));
+        assert_eq!(listed(1, vec![8]), (0, vec![logger]));
         assert_eq!(listed(1, vec![2]), (0, vec![topic]));
         assert_eq!(listed(1, vec![16, 32]), (0, vec![]));
         assert_eq!(listed(1, vec![2, 99]), (35, vec![]));

@@ -424,5 +424,5 @@ func franzTransaction(bootstrap string) {
 	began := time.Now()
 	err := producer.BeginTransaction()
 	hold(err != nil && strings.Contains(err.Error(), "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"), err)
-	hold(time.Since(began) < 15*time.Second)
+	hold(time.Since(began) < 4*time.Second, "retried: ", err)
 }

@@ -60,7 +60,7 @@ impl TopicKey {
 /// A request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request {
-    pub(super) transactional: bool,
+    pub(super) transactional_id: Option<String>,
     pub(super) acks: i16,
     pub(super) timeout_ms: i32,
     pub(super) topics: Vec<(TopicKey, Vec<(i32, Bytes)>)>,
@@ -69,7 +69,7 @@ pub(super) struct Request {
 impl Request {
     pub(super) fn decode(body: Bytes, version: i16) -> Result<Self, BadRequest> {
         let mut decoder = Decoder::new(body, version >= FLEXIBLE);
-        let transactional = decoder.nullable_string()?.is_some();
+        let transactional_id = decoder.nullable_string()?;
         let (acks, timeout_ms) = (decoder.i16()?, decoder.i32()?);
         let topics = decoder.array(2, |decoder| {
             let topic = TopicKey::decode(decoder, version >= TOPIC_IDS)?;
@@ -83,7 +83,7 @@ impl Request {
             Ok((topic, partitions))
         })?;
         decoder.skip_tags()?;
-        Ok(Self { transactional, acks, timeout_ms, topics })
+        Ok(Self { transactional_id, acks, timeout_ms, topics })
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
                 TopicKey::Name("t".into())
             };
             let topics = vec![(key, vec![(7, Bytes::from_static(b"batch"))])];
-            let expected = Request { transactional: false, acks: -1, timeout_ms: 5, topics };
+            let expected = Request { transactional_id: None, acks: -1, timeout_ms: 5, topics };
             assert_eq!(decoded, expected, "version {version}");
         }
     }

@@ -19,7 +19,7 @@ pub(in crate::kafka) fn agrees(body: &Bytes, version: i16) {
         (key, parts.map(|part| (part.index, part.records.unwrap_or_default())).collect())
     });
     let theirs = Request {
-        transactional: theirs.transactional_id.is_some(),
+        transactional_id: theirs.transactional_id.map(|id| id.0.to_string()),
         acks: theirs.acks,
         timeout_ms: theirs.timeout_ms,
         topics: topics.collect(),

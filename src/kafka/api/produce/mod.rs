@@ -92,6 +92,9 @@ type Topics<T> = Vec<(TopicKey, Vec<T>)>;
 
 async fn append(context: &Context, version: i16, request: Request) -> Topics<Begun> {
     let refusal = refusal(&request);
+    if let (Some(_), Some(id)) = (&refusal, &request.transactional_id) {
+        context.refused_transaction(id);
+    }
     let mut topics = Vec::with_capacity(request.topics.len());
     for (topic, partitions) in request.topics {
         let mut begun = Vec::with_capacity(partitions.len());
@@ -110,8 +113,8 @@ async fn append(context: &Context, version: i16, request: Request) -> Topics<Beg
 /// Why the whole request is refused: before anything of it is looked up, as in Kafka.
 fn refusal(request: &Request) -> Option<(Code, &'static str)> {
     let mut records = request.topics.iter().flat_map(|(_, partitions)| partitions);
-    let transactional =
-        request.transactional || records.any(|(_, records)| shape::is_transactional(records));
+    let transactional = request.transactional_id.is_some()
+        || records.any(|(_, records)| shape::is_transactional(records));
     transactional.then_some((NO_TRANSACTIONS, NO_TRANSACTIONS_TEXT))
 }
 
@@ -189,6 +192,7 @@ impl Refused {
                     Reject::InvalidRecord { .. }
                         | Reject::InvalidTimestamp { .. }
                         | Reject::Unreadable(_)
+                        | Reject::UnsupportedCompression
                 )
         );
         let log_start = tells_start.then(|| partition.log_start());
@@ -267,8 +271,8 @@ mod tests {
         let mut batch = vec![0; 61];
         batch[16] = 2;
         let topic = TopicKey::Name("t".into());
-        let request = |transactional, batch: &[u8]| Request {
-            transactional,
+        let request = |transactional: bool, batch: &[u8]| Request {
+            transactional_id: transactional.then(|| "tx".to_owned()),
             acks: 1,
             timeout_ms: 0,
             topics: vec![(topic.clone(), vec![(0, Bytes::copy_from_slice(batch))])],

@@ -35,9 +35,9 @@ pub(super) fn one_batch(version: i16, records: &Bytes) -> Result<Bytes, Refused>
     if records.get(MAGIC_AT) != Some(&2) {
         return invalid("record batches must be of format 2");
     }
-    let zstd = records.get(ATTRIBUTES_AT).is_some_and(|attributes| attributes & CODEC == ZSTD);
-    if zstd && version < 7 {
-        let text = "zstd needs Produce version 7";
+    let newer = records.get(ATTRIBUTES_AT).is_some_and(|attributes| attributes & CODEC >= ZSTD);
+    if newer && version < 7 {
+        let text = "codecs newer than lz4 need Produce version 7";
         return Err(Refused::new(Code::UnsupportedCompressionType, text));
     }
     if first_batch(records.get(length..).unwrap_or_default())?.is_some() {
@@ -110,8 +110,10 @@ mod tests {
     }
 
     #[test]
-    fn zstd_needs_version_7() {
-        assert_eq!(code(6, batch(49, 2, 4)), 76);
-        assert_eq!(code(7, batch(49, 2, 4)), 0);
+    fn zstd_and_codecs_that_are_not_need_version_7() {
+        for codec in 4..8 {
+            assert_eq!(code(6, batch(49, 2, codec)), 76);
+            assert_eq!(code(7, batch(49, 2, codec)), 0);
+        }
     }
 }

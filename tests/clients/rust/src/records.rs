@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::{
     Message, Offset,
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
     message::{Header, Headers, OwnedHeaders},
     producer::{BaseRecord, Producer},
 };
@@ -79,5 +79,6 @@ pub fn transaction(bootstrap: &str) {
     let error = producer.init_transactions(LIMIT).expect_err("it started");
     let KafkaError::Transaction(told) = &error else { panic!("{error}") };
     assert!(told.is_fatal() && !told.is_retriable(), "{told:?}");
-    assert!(began.elapsed() < Duration::from_secs(15), "told late");
+    assert_eq!(told.code(), RDKafkaErrorCode::TransactionalIdAuthorizationFailed);
+    assert!(began.elapsed() < Duration::from_secs(4), "told late");
 }
