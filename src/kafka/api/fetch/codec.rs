@@ -59,6 +59,11 @@ pub(super) struct Asked {
     pub(super) last_epoch: Option<LeaderEpoch>,
 }
 
+/// A leader epoch as a Fetch states it: whatever is below 0 for none.
+fn stated(raw: i32) -> Option<LeaderEpoch> {
+    epoch(raw).filter(|epoch| epoch.0 >= 0)
+}
+
 /// A leader epoch as clients state it: -1 for none, and whatever else for one they know.
 pub(in crate::kafka::api) fn epoch(raw: i32) -> Option<LeaderEpoch> {
     (raw != -1).then_some(LeaderEpoch(raw))
@@ -120,9 +125,9 @@ fn topic(
     let topic = TopicKey::decode(decoder, version >= TOPIC_IDS)?;
     decoder.array(16, |decoder| {
         let index = decoder.i32()?;
-        let current_epoch = if version >= 9 { epoch(decoder.i32()?) } else { None };
+        let current_epoch = if version >= 9 { stated(decoder.i32()?) } else { None };
         let offset = Offset(decoder.i64()?);
-        let last_epoch = if version >= 12 { epoch(decoder.i32()?) } else { None };
+        let last_epoch = if version >= 12 { stated(decoder.i32()?) } else { None };
         if version >= 5 {
             decoder.i64()?; // log_start_offset of a follower
         }

@@ -19,7 +19,7 @@ pub(in crate::kafka) fn agrees(body: &Bytes, version: i16) {
         13.. => TopicKey::Id(TopicId(id)),
         _ => TopicKey::Name(name.into()),
     };
-    let epoch = |raw: i32| (raw != -1).then_some(LeaderEpoch(raw));
+    let epoch = |raw: i32| (raw >= 0).then_some(LeaderEpoch(raw));
     let mut partitions = Vec::new();
     for topic in &theirs.topics {
         let name = key(&topic.topic.0, topic.topic_id);
