@@ -53,6 +53,9 @@ pub enum Error {
     UnknownVariable(String),
 }
 
+/// The variable of the commands that talk to a cluster; set in a shell, it must not hinder `serve`.
+pub(crate) const BOOTSTRAP_VARIABLE: &str = "STRANDLINE_BOOTSTRAP";
+
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text);
     parsed.map_err(|error| format!("{error}; write a number and a unit: 500ms, 10s, 5m, 1h"))
@@ -258,8 +261,9 @@ impl Settings {
     ) -> Result<Config, Error> {
         let known = known_variables();
         for name in variables.filter(|name| name.starts_with("STRANDLINE_")) {
-            // Scripts and tests have variables of their own under these two names.
-            let tooling = name.starts_with("STRANDLINE_TEST_") || name == "STRANDLINE_CACHE";
+            // Scripts, tests and the commands that talk to a cluster have some of their own.
+            let tooling = name.starts_with("STRANDLINE_TEST_")
+                || ["STRANDLINE_CACHE", BOOTSTRAP_VARIABLE].contains(&name.as_str());
             if !tooling && !known.contains(&name) {
                 return Err(Error::UnknownVariable(name));
             }
@@ -466,7 +470,9 @@ mod tests {
 
     #[test]
     fn an_unknown_variable_is_an_error_and_names_itself() {
-        let variables = ["PATH", "STRANDLINE_BUCKET", "STRANDLINE_TEST_X", "STRANDLINE_BUKET"];
+        let tooling = ["STRANDLINE_TEST_X", "STRANDLINE_CACHE", "STRANDLINE_BOOTSTRAP"];
+        let variables =
+            [&["PATH", "STRANDLINE_BUCKET"], &tooling[..], &["STRANDLINE_BUKET"]].concat();
         let error = Settings::default()
             .resolve(variables.into_iter().map(str::to_owned), |_| Ok(Vec::new()))
             .unwrap_err();

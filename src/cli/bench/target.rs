@@ -12,7 +12,7 @@ use proto_kafka::{
     protocol::StrBytes,
 };
 
-use crate::{client::Connection, env::clock};
+use crate::{client::Connection, config, env::clock};
 
 /// Versions that Kafka 2.1 and everything since speaks.
 const METADATA: i16 = 5;
@@ -27,7 +27,7 @@ pub(super) struct Target {
     /// A broker of the cluster
     #[arg(
         long,
-        env = "STRANDLINE_BOOTSTRAP",
+        env = config::BOOTSTRAP_VARIABLE,
         value_name = "HOST:PORT",
         default_value = "127.0.0.1:9092"
     )]
