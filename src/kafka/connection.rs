@@ -230,14 +230,16 @@ impl Requests {
     /// The running broker, or what is known while it does not run; waited for unless the answer is
     /// needed `at_once`, because another request may be refused before this one is served.
     async fn served(&self, at_once: bool) -> Result<Result<Arc<Serving>, Arc<Known>>, Ended> {
-        let mut watch = self.shared.services.service.clone();
-        let now = watch.borrow().clone();
+        let service = &self.shared.services.service;
+        let now = service.borrow().clone();
         let wait = match &now {
             Service::Open(serving) => return Ok(Ok(Arc::clone(serving))),
             Service::Away(known) if at_once => return Ok(Err(Arc::clone(known))),
             Service::Away(_) => AWAY_WAIT,
             Service::Starting => START_WAIT,
         };
+        // Only who waits needs a place of its own to wait at.
+        let mut watch = service.clone();
         let open = watch.wait_for(|service| matches!(service, Service::Open(_)));
         let then = match clock::timeout(wait, open).await {
             Ok(Ok(service)) => service.clone(),

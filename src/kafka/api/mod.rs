@@ -2,10 +2,10 @@
 //!
 //! Owns: the table (one row for each API: key, oldest and newest version, handler) and the bounded
 //! decoding of requests. A new API is a file with
-//! `pub(super) async fn handle(context: &Context, version: i16, request: XRequest) -> XResponse`
-//! its row, and in `away` what it answers while the broker is between two incarnations. Invariants: rows are sorted by key; a version in the table is decoded and
-//! answered; a handler may be dropped at any await when its connection ends, so an effect never
-//! hangs on its caller.
+//! `pub(super) async fn handle(context: &Context, version: i16, request: XRequest) -> XResponse`,
+//! its row, and in `away` what it answers while the broker is between two incarnations.
+//! Invariants: rows are sorted by key; a version in the table is decoded and answered; a handler
+//! may be dropped at any await when its connection ends, so an effect never hangs on its caller.
 
 mod alter;
 mod alter_configs;
