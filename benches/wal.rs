@@ -15,6 +15,7 @@ use std::{
 };
 
 use strandline::{
+    crc::crc32c,
     env::Env,
     metrics::Registry,
     replication::{
@@ -78,7 +79,11 @@ async fn run(log: &Replication, tasks: usize, bytes: usize, time: Duration) {
     let work = (0..tasks).map(|task| {
         let (log, next) = (log.clone(), next.clone());
         tokio::spawn(async move {
-            let batch = vec![7; bytes];
+            let mut batch = vec![7; bytes.max(BATCH_HEADER_BYTES)];
+            let crc = crc32c(&batch[21..]);
+            batch[17..21].copy_from_slice(&crc.to_be_bytes());
+            let mut header = [0; BATCH_HEADER_BYTES];
+            header.copy_from_slice(&batch[..BATCH_HEADER_BYTES]);
             let sink: Arc<dyn Sink> = Arc::new(Nobody);
             let mut took = Vec::new();
             while begun.elapsed() < time {
@@ -88,7 +93,7 @@ async fn run(log: &Replication, tasks: usize, bytes: usize, time: Duration) {
                 let commit = log.append(Append {
                     partition: PartitionId { topic: TopicId::default(), index },
                     leader_epoch: LeaderEpoch(0),
-                    header: [0; BATCH_HEADER_BYTES],
+                    header,
                     batch: &batch,
                     base_offset: Offset(offset),
                     end_offset: Offset(offset + 1),

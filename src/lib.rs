@@ -2,7 +2,7 @@
 //!
 //! The floors, top first; a module imports only from lower ones (`tests/architecture.rs`):
 //! `broker cli hostile` · `config` · `client http` · `kafka` · `group` · `log` ·
-//! `replication cluster manifest object cache` · `wal store record` · `env metrics protobuf` · `types`.
+//! `replication cluster manifest object cache` · `wal store record` · `crc env metrics protobuf` · `types`.
 //! `docs/ARCHITECTURE.md` is the map.
 
 pub mod broker;
@@ -11,6 +11,7 @@ pub mod cli;
 pub mod client;
 pub mod cluster;
 pub mod config;
+pub mod crc;
 pub mod env;
 pub mod group;
 pub mod hostile;

@@ -19,7 +19,7 @@ use std::{
 /// Bottom first. A module may use modules of lower floors, and nothing on its own floor or above.
 const FLOORS: &[&[&str]] = &[
     &["types"],
-    &["env", "metrics", "protobuf"],
+    &["crc", "env", "metrics", "protobuf"],
     &["record", "wal", "store"],
     &["object", "manifest", "cache", "replication", "cluster"],
     &["log"],

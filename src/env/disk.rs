@@ -3,6 +3,8 @@
 //! Owns: the seam and its production form. Invariants: `sync` returns only when the bytes would
 //! survive a power cut as far as the device tells; a new name is durable only after `sync_folder`.
 
+mod direct;
+
 use std::{
     fmt,
     fs::{self, File, OpenOptions, TryLockError},
@@ -13,6 +15,9 @@ use std::{
 };
 
 use bytes::Bytes;
+
+use direct::DirectFile;
+pub use direct::{SECTOR_BYTES, move_to_phase, sector_buffer};
 
 /// A disk: named files in folders.
 pub trait Disk: Send + Sync + fmt::Debug {
@@ -31,6 +36,14 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// As the operating system reports.
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>>;
+    /// As `open`, for a file that is written once and seldom read: its writes pass the page cache
+    /// where they can, best of whole sectors from a buffer of `sector_buffer`.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    fn open_direct(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path, create)
+    }
     /// A whole small file.
     ///
     /// # Errors
@@ -142,6 +155,19 @@ impl Disk for FileDisk {
         Ok(Arc::new(OsFile(options.open(path)?)))
     }
 
+    fn open_direct(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        use rustix::fs::{Mode, OFlags};
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(create).mode(0o600);
+        let buffered = options.open(path)?;
+        let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+        Ok(match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(direct) => Arc::new(DirectFile::new(direct.into(), buffered)),
+            // A file system without it.
+            Err(_) => Arc::new(OsFile(buffered)),
+        })
+    }
+
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
     }
@@ -196,25 +222,30 @@ const MOST_SLICES: usize = 1024;
 #[derive(Debug)]
 struct OsFile(File);
 
-impl DiskFile for OsFile {
-    fn write_at(&self, mut position: u64, parts: &[Bytes]) -> io::Result<()> {
-        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        let mut rest = slices.as_mut_slice();
-        // Drops empty slices, so that a call that writes nothing is an error.
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            let (call, _) = rest.split_at(rest.len().min(MOST_SLICES));
-            match rustix::io::pwritev(&self.0, call, position) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    position += u64::try_from(written).unwrap_or(u64::MAX);
-                    IoSlice::advance_slices(&mut rest, written);
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+/// Writes all of `slices`, one after the other, from `position`.
+fn write_slices(file: &File, mut position: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    let mut rest = slices;
+    // Drops empty slices, so that a call that writes nothing is an error.
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        let (call, _) = rest.split_at(rest.len().min(MOST_SLICES));
+        match rustix::io::pwritev(file, call, position) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                position += u64::try_from(written).unwrap_or(u64::MAX);
+                IoSlice::advance_slices(&mut rest, written);
             }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+impl DiskFile for OsFile {
+    fn write_at(&self, position: u64, parts: &[Bytes]) -> io::Result<()> {
+        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        write_slices(&self.0, position, &mut slices)
     }
 
     fn read_at(&self, position: u64, into: &mut [u8]) -> io::Result<()> {

@@ -7,7 +7,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     sync::OwnedSemaphorePermit,
@@ -150,7 +150,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 let most = have.max(SMALL_BYTES);
                 self.buffer.reserve((count - have).clamp(READ_BYTES, most));
             }
-            if self.read.read_buf(&mut self.buffer).await.map_err(ReadError::Socket)? == 0 {
+            // Beyond a large frame nothing is read: what lies there would have to be moved.
+            let most = if count > SMALL_BYTES { count - have } else { usize::MAX };
+            let mut buffer = (&mut self.buffer).limit(most);
+            if self.read.read_buf(&mut buffer).await.map_err(ReadError::Socket)? == 0 {
                 return Err(ReadError::Closed);
             }
         }

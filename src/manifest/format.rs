@@ -10,6 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
 use super::{Error, Manifest, Run};
+use crate::crc::crc32c;
 use crate::protobuf;
 use crate::types::{Incarnation, LeaderEpoch, Millis, ObjectId, Offset, PartitionId, TopicId};
 
@@ -159,9 +160,4 @@ fn run_from_wire(wire: &WireRun) -> Run {
         max_timestamp: Millis(wire.max_timestamp),
         last_append: Millis(wire.last_append),
     }
-}
-
-fn crc32c(bytes: &[u8]) -> u32 {
-    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes);
-    u32::try_from(crc).expect("a CRC32 fits 32 bits")
 }

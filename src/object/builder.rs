@@ -12,6 +12,7 @@ use super::{
     producer::{ProducerSnapshot, encode_producers},
 };
 use crate::types::{ByteCount, Incarnation, LeaderEpoch, Millis, ObjectId, Offset, PartitionId};
+use crate::{crc::Crc32c, record::update_crc};
 
 /// An object under construction.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ pub struct RunInput {
 /// One record batch.
 #[derive(Clone, Debug)]
 pub struct BatchInput {
-    /// The whole batch as stamped.
+    /// The whole batch as stamped, its CRC right.
     pub bytes: Bytes,
     /// Its first offset.
     pub base: Offset,
@@ -176,7 +177,7 @@ struct OpenRun {
 }
 
 struct OpenBlock {
-    digest: crc_fast::Digest,
+    crc: Crc32c,
     bytes: u64,
     base: Offset,
     max_timestamp: Millis,
@@ -199,7 +200,7 @@ impl OpenRun {
             let full = std::mem::replace(&mut self.block, OpenBlock::new(batch));
             self.wire.blocks.push(full.finish());
         }
-        self.block.digest.update(&batch.bytes);
+        update_crc(&mut self.block.crc, &batch.bytes);
         self.block.bytes += super::length(&batch.bytes);
         self.block.max_timestamp = self.block.max_timestamp.max(batch.max_timestamp);
         self.bytes += super::length(&batch.bytes);
@@ -233,7 +234,7 @@ impl OpenRun {
 impl OpenBlock {
     fn new(first: &BatchInput) -> Self {
         Self {
-            digest: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi),
+            crc: Crc32c::default(),
             bytes: 0,
             base: first.base,
             max_timestamp: first.max_timestamp,
@@ -243,7 +244,7 @@ impl OpenBlock {
     fn finish(self) -> format::Block {
         format::Block {
             bytes: u32::try_from(self.bytes).expect("a block is one batch past its size at most"),
-            crc: u32::try_from(self.digest.finalize()).expect("a CRC32 fits 32 bits"),
+            crc: self.crc.value(),
             base: self.base.0,
             max_timestamp: self.max_timestamp.0,
         }

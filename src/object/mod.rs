@@ -20,16 +20,16 @@ pub use producer::{
     OpenTransaction, ProducerBatch, ProducerSnapshot, decode_producers, encode_producers,
 };
 
+use crate::crc::Crc32c;
+
 /// Where a block ends: at the first batch border past this many bytes.
 pub const BLOCK_BYTES: crate::types::ByteCount = crate::types::ByteCount::mib(1);
 
 /// CRC32C of bytes that came in parts.
 fn crc32c<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u32 {
-    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    for part in parts {
-        digest.update(part);
-    }
-    u32::try_from(digest.finalize()).expect("a CRC32 fits 32 bits")
+    let mut crc = Crc32c::default();
+    parts.into_iter().for_each(|part| crc.update(part));
+    crc.value()
 }
 
 fn length(bytes: &[u8]) -> u64 {

@@ -19,7 +19,10 @@ use std::ops::Range;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Compression, Error, Limits, Records, compress};
-use crate::types::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId};
+use crate::{
+    crc::{Crc32c, crc32c},
+    types::{LeaderEpoch, Millis, Offset, ProducerEpoch, ProducerId},
+};
 
 /// Bytes of a batch before its records.
 pub const HEADER_BYTES: usize = 61;
@@ -30,6 +33,8 @@ const EPOCH: Range<usize> = 12..16;
 const BASE_OFFSET: Range<usize> = 0..8;
 const CRC: Range<usize> = 17..21;
 const CRC_START: usize = 21;
+/// From here on a pass over a batch costs more than putting CRCs together.
+const OWN_CRC_FROM: usize = 16 * 1024;
 const ATTRIBUTES: Range<usize> = 21..23;
 const MAX_TIMESTAMP: Range<usize> = 35..43;
 
@@ -298,9 +303,22 @@ pub(super) fn check_crc(batch: &[u8]) -> Result<(), Error> {
     let Some(mut stated) = batch.get(CRC).filter(|_| batch.len() >= HEADER_BYTES) else {
         return Err(Error::Malformed("shorter than a header"));
     };
-    let (expected, found) =
-        (stated.get_u32(), crc_fast::crc32_iscsi(batch.get(CRC_START..).unwrap_or_default()));
+    let (expected, found) = (stated.get_u32(), crc32c(batch.get(CRC_START..).unwrap_or_default()));
     if found == expected { Ok(()) } else { Err(Error::Crc { expected, found }) }
+}
+
+/// Goes on with a whole batch whose own CRC is right, as that of every stored batch is; where it is
+/// long enough to pay, it is not read again.
+pub fn update_crc(crc: &mut Crc32c, batch: &[u8]) {
+    let stated = batch.get(CRC).filter(|_| batch.len() >= OWN_CRC_FROM);
+    let (Some(mut stated), Some((head, covered))) = (stated, batch.split_at_checked(CRC_START))
+    else {
+        return crc.update(batch);
+    };
+    let stated = stated.get_u32();
+    debug_assert_eq!(stated, crc32c(covered), "a stored batch's CRC was checked");
+    crc.update(head);
+    crc.update_known(stated, u64::try_from(covered.len()).unwrap_or(u64::MAX));
 }
 
 /// What the leader does to a batch's timestamps.
@@ -339,11 +357,10 @@ pub fn stamped_header(batch: &BatchView, stamp: &Stamp) -> [u8; HEADER_BYTES] {
     };
     put(&mut header, ATTRIBUTES, &attributes.to_be_bytes());
     put(&mut header, MAX_TIMESTAMP, &max_timestamp.0.to_be_bytes());
-    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    digest.update(header.get(CRC_START..).unwrap_or_default());
-    digest.update(batch.bytes.get(HEADER_BYTES..).unwrap_or_default());
-    let crc = u32::try_from(digest.finalize()).unwrap_or_default();
-    put(&mut header, CRC, &crc.to_be_bytes());
+    let mut crc = Crc32c::default();
+    crc.update(header.get(CRC_START..).unwrap_or_default());
+    crc.update(batch.bytes.get(HEADER_BYTES..).unwrap_or_default());
+    put(&mut header, CRC, &crc.value().to_be_bytes());
     header
 }
 
@@ -355,7 +372,7 @@ pub fn place(header: &mut [u8; HEADER_BYTES], base_offset: Offset, leader_epoch:
 
 /// Computes the CRC of a whole batch and writes it where it belongs.
 pub(super) fn write_crc(batch: &mut BytesMut) {
-    let crc = crc_fast::crc32_iscsi(batch.get(CRC_START..).unwrap_or_default());
+    let crc = crc32c(batch.get(CRC_START..).unwrap_or_default());
     if let Some(field) = batch.get_mut(CRC) {
         field.copy_from_slice(&crc.to_be_bytes());
     }

@@ -17,7 +17,9 @@ mod records;
 mod tests;
 mod walk;
 
-pub use batch::{BatchView, HEADER_BYTES, Stamp, TimestampType, Timestamps, place, stamped_header};
+pub use batch::{
+    BatchView, HEADER_BYTES, Stamp, TimestampType, Timestamps, place, stamped_header, update_crc,
+};
 pub use builder::{BatchBuilder, recompress};
 pub use check::{Check, Checked, Progress, Reject, Rules};
 pub use compress::{Compression, Limits};

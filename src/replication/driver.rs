@@ -303,7 +303,7 @@ impl Driver {
                 self.opened(written.file_bytes);
             }
             Content::Payload(group) => {
-                let written = file.write_batches(lac, now, &group.parts)?;
+                let written = file.write_batches(lac, now, &group.parts, group.crc())?;
                 file.sync()?;
                 self.open_bytes += written.file_bytes;
                 self.written.push_back((written, now));

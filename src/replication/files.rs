@@ -11,6 +11,8 @@ use crate::{
 
 use super::shared::{Shared, State};
 
+/// With more than this waiting for the disk, files are not filled ahead of use.
+const CROWDED_BYTES: u64 = 1024 * 1024;
 const RETRY: Duration = Duration::from_millis(500);
 
 enum Job {
@@ -111,7 +113,9 @@ fn done(shared: &Arc<Shared>, job: &Job) -> Result<(), Error> {
 fn busy(state: &State) -> bool {
     let files = &state.files;
     let wanted = files.wanted_part.is_some() || !files.raw.is_empty() || !files.trims.is_empty();
-    wanted || state.asked.gone || state.end.is_some()
+    // Zeros would take the disk from those who wait for it.
+    let crowded = state.waiting.bytes() > CROWDED_BYTES;
+    wanted || crowded || state.asked.gone || state.end.is_some()
 }
 
 fn wait_for_room(shared: &Shared) {

@@ -1,15 +1,19 @@
 //! Batches on their way into one entry, and the arenas they are copied into.
 //!
 //! Owns: the one copy of a batch, which serves the file, the tail and the upload.
-//! Invariants: a batch lies in one piece; an arena is written again only when nobody reads it.
+//! Invariants: a batch lies in one piece; an arena is written again only when nobody reads it; a
+//! payload lies in memory as in the file, sector for sector, so that it is written from there.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
+    crc::Crc32c,
+    env::disk::{SECTOR_BYTES, move_to_phase},
+    record,
     types::{LeaderEpoch, Millis, Offset, PartitionId},
-    wal::{BATCH_PREFIX_BYTES, Entry, EntryBatch, put_batch_prefix},
+    wal::{BATCH_PREFIX_BYTES, ENTRY_HEADER_BYTES, Entry, EntryBatch, put_batch_prefix},
 };
 
 use super::{Append, BATCH_HEADER_BYTES, Commit, CommittedBatch, Sink, commit::Resolver};
@@ -44,6 +48,24 @@ impl Group {
     /// A barrier: nothing but somebody who waits for it.
     pub(super) fn barrier(resolver: Resolver) -> Self {
         Self { parts: Vec::new(), bytes: 0, batches: Vec::new(), resolver }
+    }
+
+    /// CRC of the entry's payload.
+    pub(super) fn crc(&self) -> u32 {
+        let mut crc = Crc32c::default();
+        let mut batches = self.batches.iter().peekable();
+        for (part, bytes) in self.parts.iter().enumerate() {
+            let mut rest = &bytes[..];
+            while let Some(batch) = batches.next_if(|batch| batch.part == part) {
+                let (prefix, behind) = rest.split_at(rest.len().min(BATCH_PREFIX_BYTES));
+                let (batch, behind) = behind.split_at(behind.len().min(batch.length));
+                crc.update(prefix);
+                record::update_crc(&mut crc, batch);
+                rest = behind;
+            }
+            crc.update(rest);
+        }
+        crc.value()
     }
 
     fn slice(&self, batch: &Batch) -> Bytes {
@@ -110,7 +132,11 @@ impl Waiting {
             self.finish();
         }
         let group = self.forming.get_or_insert_with(|| Group::barrier(Resolver::default()));
-        if let Some(part) = self.arenas.reserve(BATCH_PREFIX_BYTES + length) {
+        if group.bytes == 0 {
+            self.arenas.begin();
+        }
+        let phase = ENTRY_HEADER_BYTES + usize::try_from(group.bytes).unwrap_or(0);
+        if let Some(part) = self.arenas.reserve(BATCH_PREFIX_BYTES + length, phase) {
             group.parts.push(part);
         }
         let arena = &mut self.arenas.current;
@@ -180,13 +206,22 @@ struct Arenas {
 }
 
 impl Arenas {
-    /// Makes room for `bytes` in one piece; gives what was in the arena left for it.
-    fn reserve(&mut self, bytes: usize) -> Option<Bytes> {
+    /// Begins an entry's payload at its place in a sector.
+    fn begin(&mut self) {
+        if self.current.capacity() >= SECTOR_BYTES {
+            move_to_phase(&mut self.current, ENTRY_HEADER_BYTES);
+        }
+    }
+
+    /// Makes room for `bytes` in one piece; gives what was in the arena left for it. What is put
+    /// in the new one comes `phase` bytes after the entry's begin.
+    fn reserve(&mut self, bytes: usize, phase: usize) -> Option<Bytes> {
         if self.current.capacity() - self.current.len() >= bytes {
             return None;
         }
         let part = self.cut();
-        let next = self.next(bytes);
+        let mut next = self.next(bytes);
+        move_to_phase(&mut next, phase % SECTOR_BYTES);
         let retired = std::mem::replace(&mut self.current, next);
         self.retired.push_back(retired);
         if self.retired.len() > MOST_RETIRED {
@@ -202,17 +237,17 @@ impl Arenas {
 
     fn next(&mut self, bytes: usize) -> BytesMut {
         if bytes > ARENA_BYTES {
-            return BytesMut::with_capacity(bytes);
+            return BytesMut::with_capacity(bytes + SECTOR_BYTES);
         }
         // The oldest is the likeliest to be unread.
         for _ in 0..self.retired.len().min(4) {
             let Some(mut arena) = self.retired.pop_front() else { break };
-            if arena.try_reclaim(ARENA_BYTES) {
+            if arena.try_reclaim(ARENA_BYTES + SECTOR_BYTES) {
                 return arena;
             }
             self.retired.push_back(arena);
         }
-        BytesMut::with_capacity(ARENA_BYTES)
+        BytesMut::with_capacity(ARENA_BYTES + SECTOR_BYTES)
     }
 }
 
@@ -293,16 +328,16 @@ mod tests {
     #[test]
     fn an_arena_nobody_reads_is_used_again() {
         let mut arenas = Arenas::default();
-        arenas.reserve(ARENA_BYTES);
+        arenas.reserve(ARENA_BYTES, 0);
         arenas.current.put_bytes(1, ARENA_BYTES);
         let first = arenas.current.as_ptr();
         let read = arenas.cut();
-        arenas.reserve(ARENA_BYTES);
+        arenas.reserve(ARENA_BYTES, 0);
         assert_ne!(arenas.current.as_ptr(), first, "it is still read");
         drop(read);
         arenas.current.put_bytes(2, ARENA_BYTES);
         drop(arenas.cut());
-        arenas.reserve(ARENA_BYTES);
+        arenas.reserve(ARENA_BYTES, 0);
         assert_eq!(arenas.current.as_ptr(), first);
     }
 }

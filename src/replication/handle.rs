@@ -67,6 +67,10 @@ impl Replication {
         }
         let cluster = identity.cluster.unwrap_or_default();
         let first = parts.first.clone();
+        // Writing into used files is cheaper than into new ones, and they take no more room than
+        // what waited for the bucket took before.
+        let free = parts.config.budget.0 / 8 / parts.config.roll_bytes.0.max(1);
+        parts.folder.keep_free(usize::try_from(free).unwrap_or(usize::MAX).clamp(4, 32));
         let shared = Arc::new(Shared::new(parts));
         shared.prepare(first)?;
         let driver = Driver::new(shared.clone(), cluster, me);

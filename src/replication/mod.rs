@@ -93,7 +93,7 @@ pub struct Append<'a> {
     pub partition: PartitionId,
     /// The reign.
     pub leader_epoch: LeaderEpoch,
-    /// The stamped batch header.
+    /// The stamped batch header; the CRC it states has been checked, or computed here.
     pub header: [u8; BATCH_HEADER_BYTES],
     /// The whole batch as it came; its bytes after the header are copied.
     pub batch: &'a [u8],

@@ -10,6 +10,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
+    crc::crc32c,
     env::{
         Env,
         sim::{
@@ -131,11 +132,14 @@ impl World {
         internal: bool,
     ) -> Result<Commit, AppendError> {
         let mut next = self.next.lock().unwrap();
+        let mut batch = vec![u8::try_from(*next % 251).unwrap(); bytes.max(BATCH_HEADER_BYTES)];
+        let crc = crc32c(&batch[21..]);
+        batch[17..21].copy_from_slice(&crc.to_be_bytes());
         let commit = log.append(Append {
             partition: PartitionId { topic: TopicId(Uuid::from_u128(9)), index: 0 },
             leader_epoch: LeaderEpoch(1),
-            header: [u8::try_from(*next % 251).unwrap(); BATCH_HEADER_BYTES],
-            batch: &vec![u8::try_from(*next % 251).unwrap(); bytes.max(BATCH_HEADER_BYTES)],
+            header: batch[..BATCH_HEADER_BYTES].try_into().unwrap(),
+            batch: &batch,
             base_offset: Offset(*next),
             end_offset: Offset(*next + 1),
             max_timestamp: Millis(5),
@@ -170,7 +174,8 @@ fn offsets(entries: impl Iterator<Item = Result<wal::Entry, wal::Error>>) -> Vec
     for entry in entries {
         for batch in entry.unwrap().batches {
             let value = u8::try_from(batch.base_offset.0 % 251).unwrap();
-            assert!(batch.bytes.iter().all(|byte| *byte == value), "the batch's own bytes");
+            let mut own = batch.bytes[..17].iter().chain(&batch.bytes[21..]);
+            assert!(own.all(|byte| *byte == value), "the batch's own bytes");
             offsets.push(batch.base_offset);
         }
     }

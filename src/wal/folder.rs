@@ -275,6 +275,12 @@ impl Folder {
     ///
     /// # Errors
     /// `NoRoom` or `Disk`.
+    /// How many used files are kept for the next segments.
+    pub(crate) fn keep_free(&self, files: usize) {
+        self.state().pool.most_free = files;
+    }
+
+    /// Fills a file with zeros ahead of use.
     pub(crate) fn prepare(&self, bytes: ByteCount, enough: impl Fn() -> bool) -> Result<(), Error> {
         if self.state().pool.has_free() {
             return Ok(());

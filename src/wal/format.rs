@@ -32,9 +32,9 @@
 //! ```
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use crc_fast::{CrcAlgorithm, Digest};
 use uuid::Uuid;
 
+use crate::crc::Crc32c;
 use crate::types::{
     BrokerId, ClusterId, Incarnation, LeaderEpoch, Millis, Offset, PartitionId, SegmentId,
     StorageId, TopicId,
@@ -192,7 +192,7 @@ pub(crate) struct EntryHeader {
 
 impl EntryHeader {
     /// The encoded head and the entry's CRC.
-    pub(crate) fn encode(&self, payload: &[Bytes]) -> (Bytes, u32) {
+    pub(crate) fn encode(&self, payload_crc: u32) -> (Bytes, u32) {
         let mut out = BytesMut::with_capacity(ENTRY_HEADER_BYTES);
         out.put_slice(ENTRY_MAGIC);
         out.put_u8(match self.kind {
@@ -206,7 +206,10 @@ impl EntryHeader {
         out.put_i64(self.append_ms.0);
         out.put_u32(self.payload_bytes);
         out.put_u32(self.previous_crc);
-        let crc = crc32c(std::iter::once(&out[..]).chain(payload.iter().map(|part| &part[..])));
+        let mut crc = Crc32c::default();
+        crc.update(&out);
+        crc.update_known(payload_crc, self.payload_bytes.into());
+        let crc = crc.value();
         out.put_u32(crc);
         (out.freeze(), crc)
     }
@@ -349,11 +352,9 @@ pub(crate) fn align(bytes: u64) -> u64 {
 }
 
 fn crc32c<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u32 {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    for part in parts {
-        digest.update(part);
-    }
-    u32::try_from(digest.finalize()).unwrap_or(u32::MAX)
+    let mut crc = Crc32c::default();
+    parts.into_iter().for_each(|part| crc.update(part));
+    crc.value()
 }
 
 fn put_segment(out: &mut BytesMut, segment: SegmentId) {
@@ -414,7 +415,7 @@ mod tests {
             payload_bytes: u32::try_from(payload.len()).unwrap(),
             previous_crc: chain_seed(0x0102_0304_0506_0708),
         };
-        let (bytes, crc) = head.encode(std::slice::from_ref(payload));
+        let (bytes, crc) = head.encode(crc32c([&payload[..]]));
         let whole = [bytes, payload.clone()].concat();
         assert_eq!(entry_crc(&whole), Some(crc));
         whole.into()

@@ -157,7 +157,7 @@ fn chain(payloads: &[&[u8]]) -> Bytes {
             payload_bytes: u32::try_from(payload.len()).expect("a small payload"),
             previous_crc,
         };
-        let (head, crc) = header.encode(&[Bytes::copy_from_slice(payload)]);
+        let (head, crc) = header.encode(crate::crc::crc32c(payload));
         file.extend_from_slice(&head);
         file.extend_from_slice(payload);
         let end = align(u64::try_from(file.len()).unwrap_or(0));
@@ -250,7 +250,7 @@ mod tests {
                 payload_bytes: (sectors - sector) * 512 - 52,
                 previous_crc: 0,
             };
-            let (head, _) = header.encode(&[]);
+            let (head, _) = header.encode(0);
             bytes.extend_from_slice(&head);
             bytes.extend_from_slice(&[0; 512 - 52]);
         }

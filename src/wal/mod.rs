@@ -27,6 +27,6 @@ pub use ledger::Identity;
 
 #[cfg(test)]
 pub(crate) use format::decode_batches;
-pub(crate) use format::{BATCH_PREFIX_BYTES, SegmentHeader, put_batch_prefix};
+pub(crate) use format::{BATCH_PREFIX_BYTES, ENTRY_HEADER_BYTES, SegmentHeader, put_batch_prefix};
 pub(crate) use reader::Reader;
 pub(crate) use writer::{Writer, Written, entry_bytes};

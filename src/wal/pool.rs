@@ -10,16 +10,16 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
+use bytes::BufMut;
 
 use crate::{
-    env::disk::{Disk, DiskFile},
+    env::disk::{Disk, DiskFile, sector_buffer},
     types::{ByteCount, Incarnation, SegmentId},
 };
 
 use super::Error;
 
-/// Used files kept for the next segments; more are deleted.
+/// Used files kept for the next segments unless told otherwise; more are deleted.
 const MOST_FREE: usize = 4;
 const ZEROS_BYTES: usize = 1024 * 1024;
 
@@ -55,12 +55,19 @@ pub(crate) struct Pool {
     folder: PathBuf,
     free: Vec<PathBuf>,
     next: u64,
+    pub(crate) most_free: usize,
 }
 
 impl Pool {
     /// Takes over the free files among `names` and deletes half-made ones.
     pub(crate) fn open(disk: Arc<dyn Disk>, folder: &Path, names: &[String]) -> io::Result<Self> {
-        let mut pool = Self { disk, folder: folder.to_owned(), free: Vec::new(), next: 0 };
+        let mut pool = Self {
+            disk,
+            folder: folder.to_owned(),
+            free: Vec::new(),
+            next: 0,
+            most_free: MOST_FREE,
+        };
         for name in names {
             let number = |prefix| {
                 let number = name.strip_prefix(prefix)?.strip_suffix(".wal")?;
@@ -89,7 +96,7 @@ impl Pool {
     ) -> Result<Arc<dyn DiskFile>, Error> {
         let to = self.folder.join(name.encode());
         while let Some(path) = self.free.pop() {
-            let file = self.disk.open(&path, false)?;
+            let file = self.disk.open_direct(&path, false)?;
             if file.len()? < bytes.0 {
                 self.disk.delete(&path)?;
                 continue;
@@ -108,7 +115,7 @@ impl Pool {
     fn make(&mut self, bytes: ByteCount) -> Result<(PathBuf, Arc<dyn DiskFile>), Error> {
         let path = self.folder.join(format!("new-{}.wal", self.next));
         self.next += 1;
-        let made = self.disk.open(&path, true).and_then(|file| {
+        let made = self.disk.open_direct(&path, true).and_then(|file| {
             file.preallocate(bytes.0)?;
             Ok(file)
         });
@@ -136,7 +143,7 @@ impl Pool {
 
     /// Takes a file out of its segment; durable after the folder's next sync.
     pub(crate) fn give_back(&mut self, path: &Path) -> io::Result<()> {
-        if self.free.len() >= MOST_FREE {
+        if self.free.len() >= self.most_free {
             return self.disk.delete(path);
         }
         let free = self.folder.join(format!("free-{}.wal", self.next));
@@ -159,7 +166,9 @@ impl NewFile {
     /// Writes zeros over it: a sync into blocks that were written before costs a third less, as
     /// the file system has nothing to note. Ends early when `enough` says so.
     pub(crate) fn fill(&self, enough: impl Fn() -> bool) -> io::Result<()> {
-        let zeros = Bytes::from(vec![0; ZEROS_BYTES]);
+        let mut zeros = sector_buffer(ZEROS_BYTES, 0);
+        zeros.put_bytes(0, ZEROS_BYTES);
+        let zeros = zeros.freeze();
         let mut at = 0;
         while at < self.bytes.0 && !enough() {
             let left = usize::try_from(self.bytes.0 - at).unwrap_or(usize::MAX);

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::{
+    crc::crc32c,
     env::{
         Env,
         sim::{
@@ -90,7 +91,9 @@ fn write_in(
     writer.sync().unwrap();
     for (number, size) in (0..).zip(sizes) {
         let lac = u64::try_from(starts.len()).unwrap();
-        starts.push(writer.write_batches(lac, Millis(2), &[payload(number, *size)]).unwrap());
+        let payload = payload(number, *size);
+        let crc = crc32c(&payload);
+        starts.push(writer.write_batches(lac, Millis(2), &[payload], crc).unwrap());
         writer.sync().unwrap();
     }
     (writer, starts.iter().map(|written| written.position.byte).collect())
@@ -136,7 +139,9 @@ fn a_segment_goes_on_over_several_files() {
     assert!(!writer.fits(50_000) && writer.fits(20_000));
     writer.add_file(folder.add_part(id(0), 0xabc0, FILE).unwrap()).unwrap();
     assert!(writer.fits(50_000));
-    let written = writer.write_batches(2, Millis(3), &[payload(1, 50_000)]).unwrap();
+    let payload = payload(1, 50_000);
+    let crc = crc32c(&payload);
+    let written = writer.write_batches(2, Millis(3), &[payload], crc).unwrap();
     writer.sync().unwrap();
     assert_eq!((written.position.part, written.position.byte), (1, 512));
     drop(folder);
@@ -384,7 +389,9 @@ fn script(disk: &SimDisk, synced: &mut [u64; 2]) -> Result<(), Error> {
         writer.sync()?;
         synced[index] = 1;
         for number in 0..3 {
-            writer.write_batches(synced[index], Millis(2), &[payload(number, 900)])?;
+            let payload = payload(number, 900);
+            let crc = crc32c(&payload);
+            writer.write_batches(synced[index], Millis(2), &[payload], crc)?;
             writer.sync()?;
             synced[index] += 1;
         }

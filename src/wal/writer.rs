@@ -8,6 +8,7 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
+    crc::crc32c,
     env::disk::DiskFile,
     types::{Millis, SegmentId},
 };
@@ -102,18 +103,21 @@ impl Writer {
         append_ms: Millis,
     ) -> io::Result<Written> {
         assert_eq!(self.number, 0, "a segment's header is its first entry");
-        self.write(Kind::Header, 0, append_ms, &[header.encode()])
+        let header = header.encode();
+        let crc = crc32c(&header);
+        self.write(Kind::Header, 0, append_ms, &[header], crc)
     }
 
-    /// Writes the next entry of batches.
+    /// Writes the next entry of batches, whose CRC is `payload_crc`.
     pub(crate) fn write_batches(
         &mut self,
         lac: u64,
         append_ms: Millis,
         payload: &[Bytes],
+        payload_crc: u32,
     ) -> io::Result<Written> {
         assert!(self.number > 0, "a segment starts with its header");
-        self.write(Kind::Batches, lac, append_ms, payload)
+        self.write(Kind::Batches, lac, append_ms, payload, payload_crc)
     }
 
     fn write(
@@ -122,6 +126,7 @@ impl Writer {
         lac: u64,
         append_ms: Millis,
         payload: &[Bytes],
+        payload_crc: u32,
     ) -> io::Result<Written> {
         let payload_bytes: usize = payload.iter().map(Bytes::len).sum();
         let payload_bytes = u32::try_from(payload_bytes).map_err(io::Error::other)?;
@@ -141,7 +146,7 @@ impl Writer {
             payload_bytes,
             previous_crc: self.crc,
         };
-        let (head, crc) = header.encode(payload);
+        let (head, crc) = header.encode(payload_crc);
         let end = self.byte + header.entry_bytes();
         let padding = end.next_multiple_of(PAGE_BYTES).min(*length).saturating_sub(end);
         let padding = usize::try_from(padding).unwrap_or(0);

@@ -14,6 +14,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::crc::crc32c;
 use crate::{
     cache::BlockKey,
     types::{ClusterId, ObjectId},
@@ -92,12 +93,6 @@ pub(super) fn decode_entry(generation: u64, header: &[u8]) -> Option<EntryHeader
     let object = ObjectId(fields.get_u64());
     let (start, end) = (fields.get_u64(), fields.get_u64());
     (start < end).then_some(EntryHeader { key: BlockKey { object, start, end }, crc })
-}
-
-/// CRC32C of `bytes`, as object footers have it of their blocks.
-pub(super) fn crc32c(bytes: &[u8]) -> u32 {
-    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes);
-    u32::try_from(crc).expect("a CRC32 fits 32 bits")
 }
 
 #[cfg(test)]

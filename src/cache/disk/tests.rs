@@ -12,11 +12,12 @@ use uuid::Uuid;
 
 use super::{
     DiskTier, Parts, Queue,
-    format::{self, crc32c, file_name},
+    format::{self, file_name},
     tier::{Error, Offered, Opening, Shared, Tier},
 };
 use crate::{
     cache::{BlockKey, Metrics, Wanted},
+    crc::crc32c,
     env::{
         Env,
         entropy::Entropy,

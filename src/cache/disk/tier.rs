@@ -19,6 +19,7 @@ use super::{
     format::{self, ENTRY_HEADER_BYTES, EntryHeader, FILE_HEADER_BYTES},
     ring::{Place, Ring, Room, entry_bytes},
 };
+use crate::crc::crc32c;
 use crate::{
     cache::{BlockKey, Metrics},
     env::disk::{Disk, DiskFile},
@@ -170,7 +171,7 @@ fn read_entry(file: &dyn DiskFile, key: &BlockKey, place: Place) -> io::Result<O
     let wanted = EntryHeader { key: *key, crc: place.crc };
     let header = format::decode_entry(place.generation, &entry);
     let block = entry.slice(ENTRY_HEADER_BYTES..);
-    let whole = header == Some(wanted) && format::crc32c(&block) == place.crc;
+    let whole = header == Some(wanted) && crc32c(&block) == place.crc;
     Ok(whole.then_some(block))
 }
 
