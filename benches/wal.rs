@@ -80,10 +80,10 @@ async fn run(log: &Replication, tasks: usize, bytes: usize, time: Duration) {
         let (log, next) = (log.clone(), next.clone());
         tokio::spawn(async move {
             let mut batch = vec![7; bytes.max(BATCH_HEADER_BYTES)];
-            let crc = crc32c(&batch[21..]);
-            batch[17..21].copy_from_slice(&crc.to_be_bytes());
-            let mut header = [0; BATCH_HEADER_BYTES];
-            header.copy_from_slice(&batch[..BATCH_HEADER_BYTES]);
+            let (head, body) = batch.split_at_mut(21);
+            let crc = crc32c(body);
+            head.iter_mut().skip(17).zip(crc.to_be_bytes()).for_each(|(to, from)| *to = from);
+            let header = *batch.first_chunk().expect("a batch has a header");
             let sink: Arc<dyn Sink> = Arc::new(Nobody);
             let mut took = Vec::new();
             while begun.elapsed() < time {

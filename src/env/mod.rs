@@ -4,6 +4,7 @@
 //! Does not own: any decision. Invariant: nothing above reads a clock, a random number, a file or
 //! a socket but through here.
 
+pub mod background;
 pub mod clock;
 pub mod disk;
 pub mod entropy;
@@ -24,6 +25,8 @@ pub struct Env {
     pub entropy: Arc<dyn entropy::Entropy>,
     /// Files.
     pub disk: Arc<dyn disk::Disk>,
+    /// Threads for what may take its time.
+    pub background: background::Background,
 }
 
 impl Env {
@@ -34,6 +37,7 @@ impl Env {
             clock: Arc::new(clock::SystemClock),
             entropy: Arc::new(entropy::SystemEntropy),
             disk: Arc::new(disk::FileDisk),
+            background: background::Background::new(),
         }
     }
 }

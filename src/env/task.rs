@@ -9,6 +9,8 @@ use tokio::{sync::Semaphore, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
+use super::background::Background;
+
 /// The tasks of one owner. Dropping the last clone does not stop them; `stop` does.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
@@ -30,9 +32,26 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         let handle = self.tracker.spawn(future.instrument(tracing::debug_span!("task", name)));
+        self.keep(handle.abort_handle());
+    }
+
+    /// As `spawn`, on the threads of `background`.
+    pub fn spawn_behind<F>(&self, background: &Background, name: &'static str, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let future = future.instrument(tracing::debug_span!("task", name));
+        let handle = match background.handle() {
+            Some(runtime) => self.tracker.spawn_on(future, &runtime),
+            None => self.tracker.spawn(future),
+        };
+        self.keep(handle.abort_handle());
+    }
+
+    fn keep(&self, handle: AbortHandle) {
         let mut aborts = self.aborts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         aborts.retain(|abort| !abort.is_finished());
-        aborts.push(handle.abort_handle());
+        aborts.push(handle);
     }
 
     /// Runs a blocking closure on the runtime's blocking pool and waits for it.

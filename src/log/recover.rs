@@ -266,7 +266,8 @@ impl Parts {
             let mut reader = recovered.read(*id)?;
             loop {
                 let stretch;
-                (reader, stretch) = next_stretch(reader, self.settings.object_bytes).await?;
+                (reader, stretch) =
+                    next_stretch(&self.env.background, reader, self.settings.object_bytes).await?;
                 let last = stretch.last;
                 let built = packer.pack(former, stretch).await?;
                 objects.extend(bucket.put_all(built).await);

@@ -25,6 +25,7 @@ use crate::{
     cluster::configs::{Layers, TopicConfig, Values},
     env::{
         Env,
+        background::Background,
         disk::{Disk, DiskFile, FileDisk},
         sim::{SimClock, SimEntropy},
         task::Cores,
@@ -62,6 +63,7 @@ impl Bench {
             clock: clock.clone(),
             entropy: Arc::new(SimEntropy::seeded(1)),
             disk: Arc::new(GatedDisk { disk: FileDisk, gate: gate.clone() }),
+            background: Background::none(),
         };
         let wal = Folder::open(folder.path(), &env).unwrap();
         wal.bind(ClusterId(Uuid::from_u128(1))).unwrap();

@@ -123,6 +123,13 @@ impl Replication {
         self.shared.ask(|asked| asked.drain = true);
     }
 
+    /// Whether closed segments wait, or nothing more will come: no time to spare for what goes out.
+    #[must_use]
+    pub fn is_hurried(&self) -> bool {
+        let state = self.shared.state();
+        state.asked.drain || !state.closed.is_empty()
+    }
+
     /// The next closed segment, in order, each once. Waits for ever when there is none to come.
     pub async fn next_closed(&self) -> ClosedSegment {
         loop {

@@ -1,31 +1,17 @@
 //! Reading a store's HTTP answers exactly.
 //!
 //! `object_store` hides statuses and turns some into others (409 into "already exists"; a missing
-//! bucket into a missing object). This observer sits below it, turns every answer that is not a
-//! success into one error of ours, and reads that error back out of whatever it was wrapped in.
+//! bucket into a missing object). Below it (`http`) every answer that is not a success is turned into
+//! one error of ours, which is read back here out of whatever it was wrapped in.
 //! Invariant: of a server's reply only code and message are kept: the rest may hold a signature.
 
 use std::error::Error as StdError;
 
-use async_trait::async_trait;
 use aws_credential_types::provider::error::CredentialsError;
 use futures::StreamExt;
-use object_store::{
-    ClientOptions,
-    client::{
-        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
-        HttpService, ReqwestConnector,
-    },
-};
+use object_store::client::{HttpError, HttpErrorKind, HttpResponse};
 
 use super::{Failure, FailureKind};
-
-/// Makes HTTP clients whose unsuccessful answers are `Refusal`s.
-#[derive(Debug, Default)]
-pub(super) struct Observer(ReqwestConnector);
-
-#[derive(Debug)]
-struct Observed(HttpClient);
 
 /// An answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,32 +35,23 @@ pub(super) enum Meaning {
     Failed(Failure),
 }
 
-impl HttpConnector for Observer {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Observed(self.0.connect(options)?)))
+/// `response`, or a refusal where it is not a success.
+pub(super) async fn judged(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    if response.status().is_success() {
+        return Ok(response);
     }
-}
-
-#[async_trait]
-impl HttpService for Observed {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let response = self.0.execute(request).await?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status().as_u16();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let coded = header("x-ms-error-code").map(str::to_owned);
-        let region = header("x-amz-bucket-region").map(str::to_owned);
-        let body = beginning(response).await;
-        let code = coded.or_else(|| element(&body, "Code")).unwrap_or_default();
-        let mut message = element(&body, "Message").unwrap_or_default();
-        if let (301 | 307 | 400, Some(region)) = (status, region) {
-            message = format!("the bucket is in region {region}: set AWS_REGION to it");
-        }
-        // Not a kind that is ever tried again.
-        Err(HttpError::new(HttpErrorKind::Unknown, Refusal { status, code, message }))
+    let status = response.status().as_u16();
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let coded = header("x-ms-error-code").map(str::to_owned);
+    let region = header("x-amz-bucket-region").map(str::to_owned);
+    let body = beginning(response).await;
+    let code = coded.or_else(|| element(&body, "Code")).unwrap_or_default();
+    let mut message = element(&body, "Message").unwrap_or_default();
+    if let (301 | 307 | 400, Some(region)) = (status, region) {
+        message = format!("the bucket is in region {region}: set AWS_REGION to it");
     }
+    // Not a kind that is ever tried again.
+    Err(HttpError::new(HttpErrorKind::Unknown, Refusal { status, code, message }))
 }
 
 /// The first few KiB of a body, as text.

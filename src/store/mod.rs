@@ -12,9 +12,11 @@ mod error;
 mod faulty;
 mod folder;
 mod health;
+mod http;
 mod memory;
 mod metrics;
 mod open;
+mod pace;
 pub mod path;
 mod remote;
 mod retry;
@@ -36,6 +38,7 @@ pub use self::{
     memory::Memory,
     metrics::Metrics,
     open::{Credentials, Options, Secret},
+    pace::{Pace, paced},
     path::Key,
     url::BucketUrl,
 };

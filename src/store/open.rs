@@ -5,15 +5,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use object_store::{
-    ClientConfigKey, ObjectStore, RetryConfig,
-    aws::AmazonS3ConfigKey,
-    azure::{AzureConfigKey, MicrosoftAzureBuilder},
-    gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
+    ObjectStore, RetryConfig, azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder,
 };
 
 use super::{
-    Bucket, BucketUrl, Failure, FailureKind, Memory, Metrics, OpenError, Store, answer::Observer,
-    folder::Folder, metrics::Metered, remote::Remote, retry::Retrying, s3, url::Place,
+    Bucket, BucketUrl, Failure, FailureKind, Memory, Metrics, OpenError, Store, folder::Folder,
+    http::Connector, metrics::Metered, remote::Remote, retry::Retrying, s3, url::Place,
 };
 use crate::env::Env;
 
@@ -116,36 +113,25 @@ async fn clients(
     env: &Env,
 ) -> Result<(Client, Client), OpenError> {
     let bucket = place.bucket.as_str();
-    // Deadlines are the request's, by its size, not the client's.
-    let settings =
-        [(ClientConfigKey::Timeout, "1 day"), (ClientConfigKey::ConnectTimeout, "2 seconds")];
+    let connector = || Connector(env.background.clone());
     let both = match url {
         BucketUrl::Gcs(_) => {
-            let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
-            for (key, value) in settings {
-                builder = builder.with_config(GoogleConfigKey::Client(key), value);
-            }
+            let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
             let builder = builder.with_retry(no_retry());
             [builder.clone(), builder]
-                .map(|builder| seam(builder.with_http_connector(Observer::default()).build()))
+                .map(|builder| seam(builder.with_http_connector(connector()).build()))
         }
         BucketUrl::Azure(_) => {
-            let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
-            for (key, value) in settings {
-                builder = builder.with_config(AzureConfigKey::Client(key), value);
-            }
+            let builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
             let builder = builder.with_retry(no_retry());
             [builder.clone(), builder]
-                .map(|builder| seam(builder.with_http_connector(Observer::default()).build()))
+                .map(|builder| seam(builder.with_http_connector(connector()).build()))
         }
         BucketUrl::S3(_) | BucketUrl::Folder(_) | BucketUrl::Memory => {
-            let mut builder = s3::builder(bucket, options, &env.clock).await?;
-            for (key, value) in settings {
-                builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
-            }
+            let builder = s3::builder(bucket, options, &env.clock).await?;
             let builder = builder.with_retry(no_retry());
             [builder.clone(), builder]
-                .map(|builder| seam(builder.with_http_connector(Observer::default()).build()))
+                .map(|builder| seam(builder.with_http_connector(connector()).build()))
         }
     };
     let cannot = |error: object_store::Error| {

@@ -11,6 +11,7 @@ use crate::{
     crc::crc32c,
     env::{
         Env,
+        background::Background,
         sim::{
             SimClock, SimEntropy,
             disk::{Fault, SimDisk},
@@ -31,6 +32,7 @@ fn env(disk: &SimDisk) -> Env {
         clock: Arc::new(SimClock::at(Millis(1_000))),
         entropy: Arc::new(SimEntropy::seeded(1)),
         disk: Arc::new(disk.clone()),
+        background: Background::none(),
     }
 }
 

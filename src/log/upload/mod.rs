@@ -33,11 +33,11 @@ pub(in crate::log) use put::Bucket;
 
 use crate::{
     cluster::{Cluster, Member, NewObject, Record},
-    env::{Env, task::Tasks},
+    env::{Env, background::Background, task::Tasks},
     log::objects::Objects,
     object::{BLOCK_BYTES, Built},
     replication::{ClosedSegment, EntryReader, Replication},
-    store::Store,
+    store::{self, Pace, Store},
     types::{ByteCount, Incarnation, SegmentId},
     wal::{self, OpenSegment},
 };
@@ -46,6 +46,8 @@ use crate::{
 const PARALLEL: usize = 2;
 /// More object ids are reserved, in a record that is written anyway, when fewer are left.
 const FEW_IDS: u64 = 100;
+/// No upload is made slower than this, in bytes a second.
+const SLOWEST_UPLOAD: u64 = 8 * 1024 * 1024;
 
 /// Sizes of objects.
 #[derive(Clone, Copy, Debug)]
@@ -177,7 +179,8 @@ impl Task {
                     Err(stopped) => Err(stopped),
                 },
                 segment = replication.next_closed(), if under_way.len() < PARALLEL => {
-                    self.upload(segment).await.map(|rest| under_way.push_back(rest))
+                    let pace = self.pace(&segment, idle);
+                    self.upload(segment, pace).await.map(|rest| under_way.push_back(rest))
                 }
                 wanted = wanted(&mut spare), if idle => match wanted {
                     true => self.open_spare().await,
@@ -190,10 +193,19 @@ impl Task {
         }
     }
 
+    /// How fast a segment goes out: in half the time it took to fill, so that it is gone before the
+    /// next one comes. Who is behind does not wait.
+    fn pace(&self, segment: &ClosedSegment, idle: bool) -> Option<Pace> {
+        let filled_in = self.env.clock.wall().since(segment.first_append_ms?);
+        let calm = idle && !self.replication.is_hurried();
+        calm.then(|| pace_of(segment.bytes, filled_in))
+    }
+
     /// Packs a segment and puts all but its last objects; the rest is the future.
     async fn upload(
         &mut self,
         segment: ClosedSegment,
+        pace: Option<Pace>,
     ) -> Result<BoxFuture<'static, Result<Uploaded, Error>>, Error> {
         let replication = self.replication.clone();
         let mut objects = Vec::new();
@@ -201,13 +213,15 @@ impl Task {
             return Ok(future::ready(Ok(Uploaded { segment, objects })).boxed());
         }
         let id = segment.id;
-        let mut reader = Tasks::blocking(move || replication.read_segment(id)).await??;
+        let background = self.env.background.clone();
+        let mut reader = background.blocking(move || replication.read_segment(id)).await??;
         loop {
             let stretch;
-            (reader, stretch) = next_stretch(reader, self.packer.settings.object_bytes).await?;
+            (reader, stretch) =
+                next_stretch(&background, reader, self.packer.settings.object_bytes).await?;
             let last = stretch.last;
             let built = self.packer.pack(id.incarnation, stretch).await?;
-            let put = self.put(built);
+            let put = self.put(built, pace);
             if last {
                 let rest = async move {
                     objects.extend(put.await.map_err(|_| Error::Stopped)?);
@@ -220,11 +234,12 @@ impl Task {
     }
 
     /// Puts objects beside whatever else goes on.
-    fn put(&self, built: Vec<Arc<Built>>) -> oneshot::Receiver<Vec<NewObject>> {
+    fn put(&self, built: Vec<Arc<Built>>, pace: Option<Pace>) -> oneshot::Receiver<Vec<NewObject>> {
         let (tell, put) = oneshot::channel();
         let (bucket, stopping) = (self.bucket.clone(), self.tasks.stopping());
-        self.tasks.spawn("put", async move {
-            if let Some(objects) = stopping.run_until_cancelled(bucket.put_all(built)).await {
+        self.tasks.spawn_behind(&self.env.background, "put", async move {
+            let put = store::paced(pace, bucket.put_all(built));
+            if let Some(objects) = stopping.run_until_cancelled(put).await {
                 // Nobody waits any more when the uploader is gone; the sweep finds them.
                 drop(tell.send(objects));
             }
@@ -298,13 +313,19 @@ fn opening(segment: &OpenSegment) -> Record {
     }
 }
 
+fn pace_of(bytes: u64, filled_in_ms: i64) -> Pace {
+    let filled_in_ms = u64::try_from(filled_in_ms).unwrap_or(0).max(1);
+    Pace::per_second((bytes.saturating_mul(2_000) / filled_in_ms).max(SLOWEST_UPLOAD))
+}
+
 /// Reads on, off the runtime.
 pub(in crate::log) async fn next_stretch(
+    background: &Background,
     mut reader: EntryReader,
     bytes: ByteCount,
 ) -> Result<(EntryReader, Stretch), Error> {
     let read = move || Stretch::read(&mut reader, bytes.0).map(|stretch| (reader, stretch));
-    Tasks::blocking(read).await?
+    background.blocking(read).await?
 }
 
 /// Waits until a spare segment is wanted; false when nobody can want one any more.

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Error, Settings, ids::Ids};
 use crate::{
     cluster::{Cluster, Record, State, Topic, configs::TopicConfig},
-    env::{Env, task::Tasks},
+    env::Env,
     log::{
         objects::{self, Objects, ReadError},
         producer::{Moment, Producers},
@@ -129,7 +129,8 @@ impl Packer {
         for (_, runs) in runs {
             let object = self.next_id().await?;
             let builder = Builder::new(object, self.incarnation, self.settings.block_bytes);
-            let (built, folded) = Tasks::blocking(move || build(builder, runs)).await??;
+            let work = move || build(builder, runs);
+            let (built, folded) = self.env.background.blocking(work).await??;
             self.folded.extend(folded);
             packed.push(Arc::new(built));
         }

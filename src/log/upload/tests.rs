@@ -72,3 +72,11 @@ async fn batches_of_a_deleted_topic_are_left_out() {
     assert_eq!(world.data_keys().await.len(), 1);
     world.stop().await;
 }
+
+#[test]
+fn a_segment_goes_out_in_half_the_time_it_took_to_fill_but_never_slower_than_8_mib_a_second() {
+    assert_eq!(pace_of(100 << 20, 10_000), Pace::per_second((100 << 20) / 5));
+    assert_eq!(pace_of(1 << 20, 10_000), Pace::per_second(8 << 20));
+    assert_eq!(pace_of(64 << 20, 0), Pace::per_second((64 << 20) * 2_000));
+    assert_eq!(pace_of(64 << 20, -5), Pace::per_second((64 << 20) * 2_000));
+}
