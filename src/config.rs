@@ -47,8 +47,8 @@ pub enum Error {
     },
     /// An environment variable nothing reads.
     #[error(
-        "the environment variable {0} is not a setting of this version; \
-         `strandline serve --help` lists them"
+        "the environment variable {0} is not a setting of this version: unset it, or look for the \
+         right name in `strandline serve --help`"
     )]
     UnknownVariable(String),
 }
@@ -87,108 +87,225 @@ mod text {
     }
 }
 
+// The headings of `serve --help` and of docs/configuration.md, in the order of the fields.
+const BUCKET: &str = "Bucket";
+const WAL: &str = "Write-ahead log";
+const NETWORK: &str = "Network";
+const BROKER: &str = "This broker";
+const MEMORY: &str = "Memory and cache";
+const RETENTION: &str = "Retention and housekeeping";
+const KAFKA: &str = "Kafka settings";
+const GENERAL: &str = "File and logs";
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
 /// What a user may set. Each field is a flag, a variable `STRANDLINE_<NAME>` and a key of the
 /// file (the flag's name without the dashes).
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+// A variable may hold what was meant for elsewhere; help shows its name only.
+#[command(mut_args(|argument| argument.hide_env_values(true)))]
 pub struct Settings {
-    /// A TOML file with any of these settings, keys named like the flags
-    #[arg(long, env = "STRANDLINE_CONFIG", value_name = "FILE")]
-    #[serde(skip)]
-    pub config: Option<PathBuf>,
     /// Where the data lives: s3://name/prefix, gs://name/prefix, az://container/prefix,
-    /// file:///folder or memory:// [default: the folder strandline-data/bucket]
-    #[arg(long, env = "STRANDLINE_BUCKET", value_name = "URL")]
+    /// file:///folder or memory:// [default: ./strandline-data/bucket]
+    ///
+    /// One cluster owns one prefix. A URL carries no credentials: they come from the environment, a
+    /// profile or the machine's role. Set it for anything but trying out.
+    #[arg(long, env = "STRANDLINE_BUCKET", value_name = "URL",
+          help_heading = BUCKET)]
     pub bucket: Option<String>,
     /// Endpoint of an S3-compatible store (MinIO, SeaweedFS, LocalStack...), http://HOST:PORT
-    #[arg(long, env = "STRANDLINE_S3_ENDPOINT", value_name = "URL")]
+    ///
+    /// AWS itself needs none. It carries no user, password or query. Plain HTTP is used only when
+    /// written here.
+    #[arg(long, env = "STRANDLINE_S3_ENDPOINT", value_name = "URL",
+          help_heading = BUCKET)]
     pub s3_endpoint: Option<String>,
-    /// Folder of the write-ahead log, on a disk that keeps what it synced
-    /// [default: strandline-data/wal]
-    #[arg(long, env = "STRANDLINE_WAL_DIR", value_name = "DIR")]
+    /// How long the bucket's lease outlives its holder; renewed every third [default: 180s]
+    ///
+    /// A broker that starts on another disk after a crash waits so long before it takes over; one
+    /// that drained, and one that starts on the same disk, wait for nothing. Shorter means a
+    /// quicker take-over and more requests; at least 3s.
+    #[arg(long, env = "STRANDLINE_LEASE", value_name = "TIME", value_parser = duration,
+          help_heading = BUCKET)]
+    #[serde(deserialize_with = "text::duration")]
+    pub lease: Option<Duration>,
+    /// Folder of the write-ahead log, on a disk that keeps what it synced [default:
+    /// strandline-data/wal]
+    ///
+    /// What is acknowledged is here until it is in the bucket, in this copy alone. Give it a disk
+    /// of its own where many write; never a memory file system.
+    #[arg(long, env = "STRANDLINE_WAL_DIR", value_name = "DIR", help_heading = WAL)]
     pub wal_dir: Option<PathBuf>,
-    /// Most bytes the write-ahead log may hold while the bucket is away
-    /// [default: 4GiB or half the free space, whichever is less]
-    #[arg(long, env = "STRANDLINE_WAL_BUDGET", value_name = "SIZE", value_parser = bytes)]
+    /// Most bytes the write-ahead log may hold while the bucket is away [default: 4GiB or half the
+    /// free space, whichever is less]
+    ///
+    /// When it is used up producers get a retriable error until the bucket answers again. Raise it
+    /// to outlast longer outages: rate of writes times the outage. At least two segments
+    /// (--roll-bytes).
+    #[arg(long, env = "STRANDLINE_WAL_BUDGET", value_name = "SIZE", value_parser = bytes,
+          help_heading = WAL)]
     #[serde(deserialize_with = "text::bytes")]
     pub wal_budget: Option<ByteCount>,
+    /// A WAL segment is closed and uploaded at this size [default: 64MiB]
+    ///
+    /// Larger means fewer, larger objects; smaller means less to upload at a restart. Between 64KiB
+    /// and 1GiB.
+    #[arg(long, env = "STRANDLINE_ROLL_BYTES", value_name = "SIZE", value_parser = bytes,
+          help_heading = WAL)]
+    #[serde(deserialize_with = "text::bytes")]
+    pub roll_bytes: Option<ByteCount>,
+    /// A WAL segment is closed and uploaded this long after its first record, full or not
+    /// [default: 10s]
+    ///
+    /// About how long an acknowledged record is on this disk only. Shorter narrows that window and
+    /// costs more requests to the bucket; longer is cheaper.
+    #[arg(long, env = "STRANDLINE_ROLL_AFTER", value_name = "TIME", value_parser = duration,
+          help_heading = WAL)]
+    #[serde(deserialize_with = "text::duration")]
+    pub roll_after: Option<Duration>,
+    /// How long SIGTERM may take to bring everything to the bucket [default: 60s]
+    ///
+    /// When it runs out the broker ends with code 1 and the WAL folder must be kept. Keep it below
+    /// what kills the process (Kubernetes: terminationGracePeriodSeconds; systemd: TimeoutStopSec).
+    #[arg(long, env = "STRANDLINE_DRAIN_TIMEOUT", value_name = "TIME", value_parser = duration,
+          help_heading = WAL)]
+    #[serde(deserialize_with = "text::duration")]
+    pub drain_timeout: Option<Duration>,
     /// Where Kafka clients connect [default: 127.0.0.1:9092]
-    #[arg(long, env = "STRANDLINE_KAFKA_LISTEN", value_name = "HOST:PORT")]
+    ///
+    /// An IP address of this machine, or 0.0.0.0 for all. There is no TLS and no password yet:
+    /// whoever can connect can read and write everything.
+    #[arg(long, env = "STRANDLINE_KAFKA_LISTEN", value_name = "HOST:PORT", help_heading = NETWORK)]
     pub kafka_listen: Option<String>,
-    /// The address clients are told; required when listening on a wildcard
-    #[arg(long, env = "STRANDLINE_KAFKA_ADVERTISE", value_name = "HOST:PORT")]
+    /// The address clients are told [default: the address of --kafka-listen]
+    ///
+    /// Required when listening on a wildcard; set it wherever clients reach the broker by another
+    /// name: containers, port forwarding, NAT.
+    #[arg(long, env = "STRANDLINE_KAFKA_ADVERTISE", value_name = "HOST:PORT",
+          help_heading = NETWORK)]
     pub kafka_advertise: Option<String>,
     /// Where health, metrics and administration are served [default: 127.0.0.1:8080]
-    #[arg(long, env = "STRANDLINE_HTTP_LISTEN", value_name = "HOST:PORT")]
+    ///
+    /// Whoever can connect can see everything and order what `strandline cluster` orders. Other
+    /// brokers ask here whether the holder of the lease lives.
+    #[arg(long, env = "STRANDLINE_HTTP_LISTEN", value_name = "HOST:PORT", help_heading = NETWORK)]
     pub http_listen: Option<String>,
+    /// Most client connections at once [default: 10000]
+    ///
+    /// Connections beyond it are closed at once. The process needs as many file descriptors, and
+    /// some hundred more.
+    #[arg(long, env = "STRANDLINE_MAX_CONNECTIONS", value_name = "N", help_heading = NETWORK)]
+    pub max_connections: Option<u32>,
     /// This broker's id [default: given out by the cluster and kept in the WAL folder]
-    #[arg(long, env = "STRANDLINE_BROKER_ID", value_name = "N")]
+    ///
+    /// Set it only where tools expect a certain number.
+    #[arg(long, env = "STRANDLINE_BROKER_ID", value_name = "N", help_heading = BROKER)]
     pub broker_id: Option<i32>,
     /// The rack or zone this broker is in, as clients see it
-    #[arg(long, env = "STRANDLINE_RACK", value_name = "NAME")]
+    ///
+    /// Clients that set client.rack compare it with theirs.
+    #[arg(long, env = "STRANDLINE_RACK", value_name = "NAME", help_heading = BROKER)]
     pub rack: Option<String>,
     /// Bytes of newest records kept in memory for readers [default: 128MiB]
-    #[arg(long, env = "STRANDLINE_TAIL_MEMORY", value_name = "SIZE", value_parser = bytes)]
+    ///
+    /// Readers within so much of the end never touch the disk. Raise it where readers lag by
+    /// minutes under heavy load.
+    #[arg(long, env = "STRANDLINE_TAIL_MEMORY", value_name = "SIZE", value_parser = bytes,
+          help_heading = MEMORY)]
     #[serde(deserialize_with = "text::bytes")]
     pub tail_memory: Option<ByteCount>,
     /// Bytes of blocks read from the bucket kept in memory [default: 128MiB]
-    #[arg(long, env = "STRANDLINE_CACHE_MEMORY", value_name = "SIZE", value_parser = bytes)]
+    ///
+    /// Raise it where the same old records are read again and again and --cache-disk does not serve
+    /// them fast enough.
+    #[arg(long, env = "STRANDLINE_CACHE_MEMORY", value_name = "SIZE", value_parser = bytes,
+          help_heading = MEMORY)]
     #[serde(deserialize_with = "text::bytes")]
     pub cache_memory: Option<ByteCount>,
     /// Bytes on their way from bucket to readers at once [default: 64MiB]
-    #[arg(long, env = "STRANDLINE_COLD_MEMORY", value_name = "SIZE", value_parser = bytes)]
+    ///
+    /// More lets more readers of old records run at full speed at once. At least 8MiB.
+    #[arg(long, env = "STRANDLINE_COLD_MEMORY", value_name = "SIZE", value_parser = bytes,
+          help_heading = MEMORY)]
     #[serde(deserialize_with = "text::bytes")]
     pub cold_memory: Option<ByteCount>,
-    /// Folder of blocks read from the bucket, which may be lost at any time
-    /// [default: the WAL folder's name with -cache, beside it]
-    #[arg(long, env = "STRANDLINE_CACHE_DIR", value_name = "DIR")]
+    /// Folder of blocks read from the bucket, which may be lost at any time [default: the WAL
+    /// folder's name with -cache, beside it]
+    ///
+    /// Give it another disk than the WAL's where old records are read much.
+    #[arg(long, env = "STRANDLINE_CACHE_DIR", value_name = "DIR", help_heading = MEMORY)]
     pub cache_dir: Option<PathBuf>,
     /// Bytes of blocks kept there; 0 for none [default: 8GiB or a quarter of the free space,
     /// whichever is less; 0 where the bucket is a folder or memory]
-    #[arg(long, env = "STRANDLINE_CACHE_DISK", value_name = "SIZE", value_parser = bytes)]
+    ///
+    /// Saves requests to the bucket when old records are read more than once. At least 64MiB.
+    #[arg(long, env = "STRANDLINE_CACHE_DISK", value_name = "SIZE", value_parser = bytes,
+          help_heading = MEMORY)]
     #[serde(deserialize_with = "text::bytes")]
     pub cache_disk: Option<ByteCount>,
-    /// How long SIGTERM may take to bring everything to the bucket [default: 60s]
-    #[arg(long, env = "STRANDLINE_DRAIN_TIMEOUT", value_name = "TIME", value_parser = duration)]
-    #[serde(deserialize_with = "text::duration")]
-    pub drain_timeout: Option<Duration>,
-    /// A WAL segment is closed and uploaded at this size [default: 64MiB]
-    #[arg(long, env = "STRANDLINE_ROLL_BYTES", value_name = "SIZE", value_parser = bytes)]
-    #[serde(deserialize_with = "text::bytes")]
-    pub roll_bytes: Option<ByteCount>,
-    /// ...or this long after its first record [default: 10s]
-    #[arg(long, env = "STRANDLINE_ROLL_AFTER", value_name = "TIME", value_parser = duration)]
-    #[serde(deserialize_with = "text::duration")]
-    pub roll_after: Option<Duration>,
-    /// How long the bucket's lease outlives its holder; renewed every third [default: 180s]
-    #[arg(long, env = "STRANDLINE_LEASE", value_name = "TIME", value_parser = duration)]
-    #[serde(deserialize_with = "text::duration")]
-    pub lease: Option<Duration>,
     /// How often retention looks for what may go [default: 5m]
-    #[arg(long, env = "STRANDLINE_RETENTION_CHECK", value_name = "TIME", value_parser = duration)]
+    ///
+    /// As Kafka's log.retention.check.interval.ms.
+    #[arg(long, env = "STRANDLINE_RETENTION_CHECK", value_name = "TIME", value_parser = duration,
+          help_heading = RETENTION)]
     #[serde(deserialize_with = "text::duration")]
     pub retention_check: Option<Duration>,
     /// How long an unlinked object is kept for those still reading it [default: 10m]
-    #[arg(long, env = "STRANDLINE_DELETE_GRACE", value_name = "TIME", value_parser = duration)]
+    ///
+    /// Deleted records cost storage for so long. Longer than the slowest single fetch.
+    #[arg(long, env = "STRANDLINE_DELETE_GRACE", value_name = "TIME", value_parser = duration,
+          help_heading = RETENTION)]
     #[serde(deserialize_with = "text::duration")]
     pub delete_grace: Option<Duration>,
     /// How often the bucket is swept for objects nobody refers to [default: 24h]
-    #[arg(long, env = "STRANDLINE_SWEEP", value_name = "TIME", value_parser = duration)]
+    ///
+    /// Such objects are left by crashes between an upload and its record. A sweep lists the bucket,
+    /// which costs requests.
+    #[arg(long, env = "STRANDLINE_SWEEP", value_name = "TIME", value_parser = duration,
+          help_heading = RETENTION)]
     #[serde(deserialize_with = "text::duration")]
     pub sweep: Option<Duration>,
     /// Age at which a partition's runs move from the metadata to its manifest [default: 1h]
-    #[arg(long, env = "STRANDLINE_MANIFEST_AFTER", value_name = "TIME", value_parser = duration)]
+    ///
+    /// Newer runs are kept in memory. Lower it with very many partitions, to keep the metadata
+    /// small.
+    #[arg(long, env = "STRANDLINE_MANIFEST_AFTER", value_name = "TIME", value_parser = duration,
+          help_heading = RETENTION)]
     #[serde(deserialize_with = "text::duration")]
     pub manifest_after: Option<Duration>,
-    /// Most client connections at once [default: 10000]
-    #[arg(long, env = "STRANDLINE_MAX_CONNECTIONS", value_name = "N")]
-    pub max_connections: Option<u32>,
-    /// A Kafka broker setting, NAME=VALUE, such as auto.create.topics.enable=false; may repeat.
-    /// In the file: the table [kafka]
+    /// A Kafka broker setting, NAME=VALUE, such as auto.create.topics.enable=false; may repeat. In
+    /// the file: the table [kafka]
+    ///
+    /// docs/configuration-topics.md lists the names and which of them act.
     #[arg(long = "kafka", env = "STRANDLINE_KAFKA", value_name = "NAME=VALUE",
-          value_parser = name_and_value, value_delimiter = ',')]
+          value_parser = name_and_value, value_delimiter = ',',
+          help_heading = KAFKA)]
     #[serde(skip)]
     pub kafka_pairs: Vec<(String, String)>,
+    /// A TOML file with any of these settings, keys named like the flags
+    ///
+    /// A flag wins over its variable, a variable over the file.
+    #[arg(long, env = "STRANDLINE_CONFIG", value_name = "FILE", help_heading = GENERAL)]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// How log lines are written: auto, text or json [default: auto]
+    ///
+    /// auto is text on a terminal and JSON otherwise. RUST_LOG chooses how much [usually
+    /// error,strandline=info]; strandline=debug tells of every segment.
+    #[arg(long, env = "STRANDLINE_LOG_FORMAT", value_name = "FORMAT", help_heading = GENERAL)]
+    pub log_format: Option<LogFormat>,
     /// The file's table of Kafka broker settings.
     #[arg(skip)]
     pub kafka: BTreeMap<String, toml::Value>,
@@ -245,6 +362,8 @@ pub struct Config {
     pub max_connections: u32,
     /// Kafka broker settings by name.
     pub kafka: BTreeMap<String, String>,
+    /// How log lines are written.
+    pub log_format: LogFormat,
 }
 
 const DEFAULT_FOLDER: &str = "strandline-data";
@@ -276,7 +395,7 @@ impl Settings {
                 let text = String::from_utf8_lossy(&content);
                 toml::from_str(&text).map_err(|error| Error::File {
                     path: path.clone(),
-                    reason: error.to_string(),
+                    reason: without_values(&text, &error),
                 })?
             }
         };
@@ -312,6 +431,7 @@ impl Settings {
             max_connections: self.max_connections.or(below.max_connections),
             kafka_pairs: self.kafka_pairs,
             kafka: below.kafka,
+            log_format: self.log_format.or(below.log_format),
         }
     }
 
@@ -380,6 +500,7 @@ impl Settings {
             manifest_after: self.manifest_after.unwrap_or(Duration::from_secs(3600)),
             max_connections: self.max_connections.unwrap_or(10_000),
             kafka,
+            log_format: self.log_format.unwrap_or_default(),
         })
     }
 
@@ -407,6 +528,13 @@ fn beside(folder: &Path, more: &str) -> PathBuf {
 
 fn value(key: &'static str, reason: String) -> Error {
     Error::Value { key, reason }
+}
+
+/// Where the file is wrong, and how. The line itself is not shown: it may hold a secret.
+fn without_values(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count().saturating_add(1));
+    format!("line {line}: {}", error.message())
 }
 
 fn plain(value: &toml::Value) -> String {
@@ -466,6 +594,14 @@ mod tests {
     fn an_unknown_key_of_the_file_is_an_error() {
         let error = resolve(with_file(), "buckett = \"memory://\"").unwrap_err().to_string();
         assert!(error.contains("buckett"), "{error}");
+    }
+
+    #[test]
+    fn an_error_of_the_file_tells_the_line_and_shows_no_value() {
+        let file = "bucket = \"memory://\"\naws-secret-access-key = \"CANARY\"\n";
+        let error = resolve(with_file(), file).unwrap_err().to_string();
+        assert!(error.contains("line 2: unknown field `aws-secret-access-key`"), "{error}");
+        assert!(!error.contains("CANARY"), "{error}");
     }
 
     #[test]

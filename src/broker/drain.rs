@@ -50,7 +50,11 @@ impl Broker {
             }
         }
         if let Err(error) = cluster.commit(vec![Record::Drained { incarnation: id }]).await {
-            tracing::warn!(%error, "the drain could not be recorded");
+            tracing::warn!(
+                %error,
+                advice = "keep the WAL folder and start on it again",
+                "the drain could not be recorded"
+            );
             return false;
         }
         cluster.release_lease().await;

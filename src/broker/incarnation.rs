@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{Broker, Error};
 use crate::{
     cluster::{Applied, Cluster, CommitError, Member, Record},
+    config::Config,
     env::task::Tasks,
     group::{self, Groups},
     kafka::{self, FetchSessions, ProducerIds, Service, Serving},
@@ -168,7 +169,7 @@ impl Broker {
             folder: folder.clone(),
             env: self.env.clone(),
             config: replication::Config {
-                budget: self.wal_budget(),
+                budget: wal_budget(&self.config, self.free_bytes()),
                 roll_bytes: self.config.roll_bytes,
                 roll_after: self.config.roll_after,
                 memory: self.config.tail_memory,
@@ -181,14 +182,10 @@ impl Broker {
         Ok(Tasks::blocking(move || Replication::start(parts)).await??)
     }
 
-    /// The budget given, else 4 GiB or half of what the disk has free.
-    fn wal_budget(&self) -> ByteCount {
-        self.config.wal_budget.unwrap_or_else(|| {
-            let least = ByteCount(self.config.roll_bytes.0.saturating_mul(2));
-            let free = self.env.disk.free_bytes(&self.config.wal_dir);
-            let half = free.map_or(BUDGET, |free| ByteCount(free / 2));
-            BUDGET.min(half).max(least)
-        })
+    /// What the WAL's disk has free; plenty when it does not tell.
+    fn free_bytes(&self) -> ByteCount {
+        let free = self.env.disk.free_bytes(&self.config.wal_dir);
+        ByteCount(free.unwrap_or(u64::MAX))
     }
 
     fn start_housekeeping(
@@ -278,6 +275,13 @@ impl Broker {
         kafka::Server::start(listener, services, &self.tasks, config, self.metrics.kafka.clone());
         Ok(())
     }
+}
+
+/// The budget given, else 4 GiB or half of what the disk has free.
+pub(super) fn wal_budget(config: &Config, free: ByteCount) -> ByteCount {
+    let least = ByteCount(config.roll_bytes.0.saturating_mul(2));
+    let half = ByteCount(free.0 / 2);
+    config.wal_budget.unwrap_or_else(|| BUDGET.min(half).max(least))
 }
 
 fn refused(what: &'static str) -> impl Fn(CommitError) -> Error {

@@ -102,7 +102,7 @@ fn words(phase: &Phase) -> String {
 }
 
 /// Whether the broker with this disk answers at this address.
-async fn answers(address: String, storage: String) -> bool {
+pub(super) async fn answers(address: String, storage: String) -> bool {
     let Ok(client) = reqwest::Client::builder().timeout(PROBE).no_proxy().build() else {
         return false;
     };

@@ -18,11 +18,25 @@ pub(super) fn start(config: &Config, url: &BucketUrl, http: SocketAddr, say: &dy
     if *url == BucketUrl::Memory {
         say("  memory:// lives and dies with this process: nothing is kept");
     }
-    if !config.kafka_listen.ip().is_loopback() || !http.ip().is_loopback() {
-        say(
-            "  it listens beyond this machine, without TLS or passwords: keep it to networks you trust",
-        );
+    say(&format!("  access  {}", access(config, http)));
+}
+
+/// Whether only this machine can connect.
+pub(super) fn is_private(config: &Config, http: SocketAddr) -> bool {
+    config.kafka_listen.ip().is_loopback() && http.ip().is_loopback()
+}
+
+/// Who can connect, in one line.
+pub(super) fn access(config: &Config, http: SocketAddr) -> String {
+    if is_private(config, http) {
+        return "programs on this machine only".to_owned();
     }
+    let open = [config.kafka_listen, http].into_iter().filter(|it| !it.ip().is_loopback());
+    let open: Vec<_> = open.map(|address| address.to_string()).collect();
+    format!(
+        "whoever reaches {} can read and change everything: there is no TLS and no password yet",
+        open.join(" or ")
+    )
 }
 
 pub(super) fn ready(config: &Config, took: Duration, say: &dyn Fn(&str)) {

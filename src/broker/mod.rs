@@ -6,6 +6,7 @@
 //! WAL folder is never given up while it holds what the bucket lacks.
 
 mod at_risk;
+mod check;
 mod cold;
 mod door;
 mod drain;
@@ -22,9 +23,10 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 
+pub use check::{Finding, Verdict, check};
 pub use error::Error;
 
-use self::incarnation::End;
+use self::incarnation::{End, Incarnation};
 use crate::{
     cluster::{
         Cluster,
@@ -189,16 +191,21 @@ impl Broker {
                 Some(Err(error)) => return Err(error),
             };
             self.status.serving();
-            if !greeted {
-                let took = self.env.clock.boot().saturating_sub(began);
+            let took = self.env.clock.boot().saturating_sub(began);
+            if !std::mem::replace(&mut greeted, true) {
+                self.log_start(&incarnation, took);
                 lines::ready(&self.config, took, say);
-                greeted = true;
             }
             match incarnation.end(self).await {
                 End::Asked => return Ok(self.drain(incarnation, folder, cluster).await),
                 End::Disk(reason) => {
-                    tracing::error!(%reason, folder = %self.config.wal_dir.display(),
-                        "the write-ahead log's disk failed, nothing more is acknowledged");
+                    tracing::error!(
+                        %reason,
+                        folder = %self.config.wal_dir.display(),
+                        advice = "mend the disk or free some room: it goes on by itself as soon as \
+                                  the folder takes writes",
+                        "the write-ahead log's disk failed, nothing more is acknowledged"
+                    );
                     incarnation.abort(self).await;
                     if !self.disk_is_back(&reason).await {
                         return Ok(self.left());
@@ -211,6 +218,20 @@ impl Broker {
                 }
             }
         }
+    }
+
+    /// The one line of a start: whoever reads only this knows who serves what, where.
+    fn log_start(&self, incarnation: &Incarnation, took: Duration) {
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            kafka = %self.config.kafka_listen,
+            http = %self.http.address(),
+            bucket = %self.url,
+            incarnation = %incarnation.id,
+            access = lines::access(&self.config, self.http.address()),
+            "started"
+        );
     }
 
     /// Waits until the disk takes writes again, for recovery to read the folder anew (H12);

@@ -54,8 +54,8 @@ impl Status {
         self.readiness.send_replace(next);
         let next = self.readiness.borrow();
         match (next.ready, next.at_risk.is_some()) {
-            (true, _) => tracing::info!("{}", next.reason),
-            (false, true) => tracing::error!("{}", next.reason),
+            (true, _) => tracing::info!("serving"),
+            (false, true) => tracing::error!(reason = %next.reason, "waiting for an operator"),
             (false, false) => tracing::info!(reason = %next.reason, "not ready"),
         }
     }

@@ -6,15 +6,15 @@
 
 mod bench;
 mod bucket;
+mod check;
 mod cluster;
+mod log;
 mod output;
 mod serve;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use crate::config::Settings;
 
 /// A Kafka-compatible broker whose home is a bucket.
 ///
@@ -32,8 +32,8 @@ enum Action {
     /// Run a broker
     ///
     /// Every setting may be a flag, a variable STRANDLINE_<NAME> or a key of a TOML file
-    /// (--config), in that order; unknown keys are errors.
-    Serve(Box<Settings>),
+    /// (--config), in that order; unknown keys are errors. docs/configuration.md says more.
+    Serve(Box<serve::Serve>),
     /// Orders to a running broker about its cluster
     #[command(subcommand)]
     Cluster(cluster::Action),
@@ -49,7 +49,7 @@ enum Action {
 #[must_use]
 pub fn run(command: Command) -> ExitCode {
     let done = match command.action {
-        Action::Serve(settings) => serve::run(*settings),
+        Action::Serve(serve) => serve::run(*serve),
         Action::Cluster(action) => cluster::run(&action),
         Action::Bucket(action) => bucket::run(&action),
         Action::Bench(action) => bench::run(&action),

@@ -1,29 +1,60 @@
 //! `strandline serve`: run a broker.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use clap::Args;
 
-use super::output;
+use super::{check, log, output};
 use crate::{
     broker::{self, Ended, StopAsked},
     config::Settings,
     env::{Env, signal::Terminations, task},
 };
 
-pub(super) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+#[derive(Args, Debug)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+    /// Check the settings, the ports, the bucket and the WAL folder; start nothing
+    ///
+    /// Prints a checklist and ends with code 0 when a broker could start with these settings, else
+    /// with 1. A cluster is not touched: throw-away objects and files are written and deleted.
+    #[arg(long, help_heading = CHECK)]
+    check: bool,
+    /// With --check: the checklist as JSON
+    ///
+    /// An object with `ok` and `checks`, each with `about`, `verdict` (ok, note or failed), `found`
+    /// and, where there is something to do, `advice`.
+    #[arg(long, requires = "check", help_heading = CHECK)]
+    json: bool,
+}
+
+const CHECK: &str = "Check";
+
+pub(super) fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     let env = Env::real();
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let config = settings.resolve(variables, |path| env.disk.read(path))?;
-    start_log();
+    let config = match serve.settings.resolve(variables, |path| env.disk.read(path)) {
+        Err(error) if serve.check => return check::show(&[check::unreadable(&error)], serve.json),
+        config => config?,
+    };
+    // A checklist says by itself what is wrong.
+    let usual = if serve.check { "off" } else { log::USUAL };
+    let quiet = log::start(config.log_format, usual, Arc::clone(&env.clock));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("strandline")
         .build()
         .context("cannot start the runtime")?;
+    if serve.check {
+        let findings = runtime.block_on(Box::pin(broker::check(&config, &env)));
+        runtime.shutdown_background();
+        return check::show(&findings, serve.json);
+    }
     let ended = runtime.block_on(async {
         let tasks = task::Tasks::new();
+        quiet.keep_counting(&tasks);
         let (ask, asked) = tokio::sync::watch::channel(StopAsked::No);
         let mut signals = Terminations::listen().context("cannot listen for signals")?;
         tasks.spawn("signals", async move {
@@ -39,6 +70,7 @@ pub(super) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     });
     // Whatever still blocks (a bucket that hangs) must not hold the process.
     runtime.shutdown_background();
+    quiet.tell_all();
     match ended? {
         Ended::Drained => {
             output::line("drained: the WAL folder holds nothing the bucket lacks");
@@ -48,19 +80,5 @@ pub(super) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
             output::error(&anyhow::anyhow!(reason));
             Ok(ExitCode::FAILURE)
         }
-    }
-}
-
-/// People get lines, machines get JSON; `RUST_LOG` chooses how much.
-fn start_log() {
-    use std::io::IsTerminal;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let terminal = std::io::stderr().is_terminal();
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let registry = tracing_subscriber::registry().with(filter);
-    if terminal {
-        registry.with(lines).init();
-    } else {
-        registry.with(lines.json().flatten_event(true)).init();
     }
 }

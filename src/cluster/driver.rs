@@ -65,7 +65,11 @@ impl Driver {
             ending = self.work() => ending,
         };
         if let Ending::Abdicated(abdication) = ending {
-            tracing::error!(reason = %abdication, "no longer controller");
+            tracing::error!(
+                reason = %abdication,
+                advice = "only one broker may run on this bucket: stop the other, or this one",
+                "no longer controller"
+            );
             self.shared.abdication.send_replace(Some(abdication));
         }
         self.commands.close();
@@ -216,7 +220,9 @@ impl Driver {
                 LeaseWrite::Lost(_) => return,
             }
         }
-        tracing::warn!("lease not released, the next start waits for it or its holder's probe");
+        tracing::warn!(
+            "the lease was not released, the next start on another disk waits until it lapses"
+        );
     }
 }
 

@@ -112,13 +112,18 @@ impl Damage {
 
 /// Why a read of the metadata brought nothing to use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ReadError {
+pub enum ReadError {
     /// The bucket did not answer: try again.
     #[error(transparent)]
     Failed(#[from] Failure),
     /// It answered with something that cannot be used.
     #[error("{object}: {damage}")]
-    Damaged { object: String, damage: Damage },
+    Damaged {
+        /// Which object.
+        object: String,
+        /// Why.
+        damage: Damage,
+    },
 }
 
 impl ReadError {

@@ -17,6 +17,7 @@ mod error;
 mod handle;
 pub mod hostile;
 mod lease;
+mod look;
 mod meta;
 mod metrics;
 mod record;
@@ -29,8 +30,9 @@ mod trim;
 pub use apply::{Applied, Corrupt, MAX_PARTITIONS, ProposalResult, Rejection, is_topic_name};
 pub use documents::{AtRisk, TopicAtRisk};
 pub use entry::{DecodeError, Entry, FORMAT, Hash, SealedEntry};
-pub use error::{Abdication, CommitError, Damage, TakeOverError};
+pub use error::{Abdication, CommitError, Damage, ReadError, TakeOverError};
 pub use handle::{AtRiskSource, Cluster, Committed, Config, Holder, Parts, Phase, Probe};
+pub use look::{Seen, SeenLease, look};
 pub use metrics::Metrics;
 pub use record::{ConfigResource, Member, NewObject, NewRun, Record};
 pub use state::{

@@ -99,7 +99,7 @@ fn apply(state: &mut State, entry: &SealedEntry) -> Result<(), ReadError> {
         state.apply(entry).map_err(|corrupt| damaged(&path::log_entry(index), corrupt))?;
     let refused = results.iter().filter(|result| result.is_err()).count();
     if refused > 0 {
-        tracing::warn!(%index, refused, "entry has proposals that do not hold");
+        tracing::warn!(%index, refused, "an entry has proposals that do not hold");
     }
     Ok(())
 }
@@ -118,10 +118,10 @@ async fn starting_state(
         match meta.snapshot(name, cluster).await {
             Ok(Some(state)) => return Ok(state),
             Ok(None) => {
-                tracing::warn!(index = %name.index, "snapshot named by the floor is missing")
+                tracing::warn!(index = %name.index, "a snapshot is missing, an older one is used")
             }
             Err(ReadError::Damaged { object, damage: what }) => {
-                tracing::warn!(index = %name.index, damage = %what, "snapshot is damaged");
+                tracing::warn!(index = %name.index, damage = %what, "a snapshot is damaged, an older one is used");
                 damage = Some(ReadError::Damaged { object, damage: what });
             }
             Err(failed @ ReadError::Failed(_)) => return Err(failed),

@@ -87,7 +87,7 @@ impl Keeper {
             };
             // The next one makes good for it: nothing but the length of a start depends on it.
             if let Err(error) = kept {
-                tracing::warn!(index = %state.index, %error, "snapshot not written");
+                tracing::warn!(index = %state.index, %error, "a snapshot was not written, the next one makes good for it");
             }
         }
     }

@@ -134,7 +134,12 @@ async fn load_patiently(parts: &Parts, permits: &Semaphore) -> Option<load::Load
             Ok(loaded) => return Some(loaded),
             Err(load::Error::Lost(_)) => return None,
             Err(error @ load::Error::Corrupt { .. }) => {
-                tracing::error!(partition = parts.index, %error, "groups cannot be loaded");
+                tracing::error!(
+                    partition = parts.index, %error,
+                    advice = "its groups cannot commit until then: a newer release may have \
+                              written it, start with that one",
+                    "groups cannot be loaded, trying again"
+                );
                 clock::sleep(LOAD_AGAIN).await;
             }
         }
@@ -416,7 +421,7 @@ impl Owner {
             Ok(_) if is_empty => self.parts.log.barrier(),
             Ok(committed) => committed,
             Err(error) => {
-                tracing::warn!(%error, "groups were not written again");
+                tracing::warn!(%error, "offsets were not written anew, trying again later");
                 self.no_rewrite_before = Millis(self.now().0.saturating_add(REWRITE_AGAIN_MS));
                 return;
             }

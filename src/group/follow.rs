@@ -143,7 +143,9 @@ pub(super) async fn create_topic(shared: &Arc<Shared>) {
             };
             match shared.cluster.commit(vec![record]).await {
                 Ok(_) | Err(CommitError::Refused(Rejection::TopicExists(_))) => {}
-                Err(error) => tracing::warn!(%error, "the offsets topic was not created"),
+                Err(error) => {
+                    tracing::warn!(%error, "the offsets topic was not created, clients try again")
+                }
             }
             shared.is_creating.store(false, Ordering::Release);
         });

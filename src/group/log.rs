@@ -94,7 +94,7 @@ impl PartitionLog for Arc<Partition> {
                 | AppendError::Sequence(_)
                 | AppendError::NoTransaction),
             ) => {
-                tracing::error!(partition = %self.id(), %error, "a group's record was refused");
+                tracing::error!(partition = %self.id(), %error, "a group's record was refused, its commit failed");
                 Err(NotAppended::Full)
             }
         }
@@ -112,7 +112,7 @@ impl PartitionLog for Arc<Partition> {
                 return;
             }
             if let Err(error) = partition.delete_records(Some(to)).await {
-                tracing::warn!(partition = %partition.id(), %error, "old offsets were not dropped");
+                tracing::warn!(partition = %partition.id(), %error, "old offsets were not dropped, trying again later");
             }
         })
     }

@@ -110,7 +110,11 @@ impl Server {
                 axum::serve(listener, router(faces)).with_graceful_shutdown(stopped).await
             });
             if let Err(error) = served {
-                tracing::error!(%error, "http side ended");
+                tracing::error!(
+                    %error,
+                    advice = "start again: clients are served, but health and metrics are not",
+                    "the http side ended"
+                );
             }
             runtime.shutdown_timeout(Duration::from_millis(100));
         });

@@ -26,6 +26,7 @@ use tokio::{
 
 use super::{
     api::{self, Answer, Call, Later, Run},
+    complaints,
     context::{Context, Known, Service, Serving},
     error::BadRequest,
     frame::{self, Request},
@@ -115,7 +116,7 @@ pub(super) async fn serve(stream: TcpStream, host: IpAddr, shared: Arc<Shared>) 
     let ended = delay_off.map_or_else(Ended::Socket, |()| ended);
     if let Ended::BadRequest(error) = &ended {
         shared.metrics.bad_requests.inc();
-        shared.complaints.say(host, &requests.client_id, error);
+        complaints::bad_request(host, &requests.client_id, error);
     } else {
         tracing::debug!(client = %host, reason = %ended, "connection ended");
     }
@@ -222,8 +223,7 @@ impl Requests {
 
     fn call(&self, serving: Arc<Serving>, version: i16, body: Bytes) -> Call {
         let client_id = Arc::clone(&self.client_id);
-        let complaints = Arc::clone(&self.shared.complaints);
-        let context = Context { serving, client_id, client_host: self.host, complaints };
+        let context = Context { serving, client_id, client_host: self.host };
         Call { context, version, body }
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{
     api::{FetchSessions, ProducerIds},
-    complaints::Complaints,
+    complaints,
 };
 use crate::{
     cluster::{Cluster, configs::Values},
@@ -92,13 +92,11 @@ pub(crate) struct Context {
     pub(crate) client_id: Arc<str>,
     /// Where the client is.
     pub(crate) client_host: IpAddr,
-    /// Where log lines about clients go.
-    pub(crate) complaints: Arc<Complaints>,
 }
 
 impl Context {
     /// Says in the log that the client wanted transactions.
     pub(crate) fn refused_transaction(&self, id: &str) {
-        self.complaints.refused_transaction(self.client_host, &self.client_id, id);
+        complaints::refused_transaction(self.client_host, &self.client_id, id);
     }
 }

@@ -134,7 +134,6 @@ pub fn stream(bytes: &[u8]) {
         metrics: Metrics::default(),
         tasks: Tasks::new(),
         memory: Arc::new(Semaphore::new(memory)),
-        complaints: Arc::default(),
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime without threads");

@@ -191,7 +191,6 @@ mod tests {
             metrics: Metrics::default(),
             tasks: Tasks::new(),
             memory: Arc::new(Semaphore::new(1 << 20)),
-            complaints: Arc::default(),
         });
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         (FrameReader::new(ours, Arc::clone(&shared)), theirs, shared)

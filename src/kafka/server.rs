@@ -9,7 +9,6 @@ use tokio::sync::Semaphore;
 use super::{
     Metrics, Services,
     admission::{Admission, Limits, Pace},
-    complaints::Complaints,
     connection,
     context::Service,
 };
@@ -55,7 +54,6 @@ pub(super) struct Shared {
     pub(super) tasks: Tasks,
     /// Bytes of `request_memory` not taken.
     pub(super) memory: Arc<Semaphore>,
-    pub(super) complaints: Arc<Complaints>,
 }
 
 impl Shared {
@@ -84,14 +82,8 @@ impl Server {
         let memory = config.request_memory.0.max(largest);
         let memory = usize::try_from(memory).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let memory = Arc::new(Semaphore::new(memory));
-        let complaints = Arc::new(Complaints::default());
         let tasks_too = tasks.clone();
-        let shared = Shared { config, services, metrics, tasks: tasks_too, memory, complaints };
-        let shared = Arc::new(shared);
-        let turning = Arc::clone(&shared);
-        tasks.spawn("kafka complaints", async move {
-            turning.complaints.turns(turning.tasks.clone()).await;
-        });
+        let shared = Arc::new(Shared { config, services, metrics, tasks: tasks_too, memory });
         tasks.spawn("kafka listener", accept(listener, shared));
     }
 }
@@ -116,7 +108,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, mostly: those open must first be closed.
-                tracing::warn!(%error, "cannot accept");
+                tracing::warn!(
+                    %error,
+                    advice = "raise the process's limit of open files, or lower --max-connections",
+                    "a connection cannot be accepted"
+                );
                 clock::sleep(Duration::from_millis(100)).await;
                 continue;
             }

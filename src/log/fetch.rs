@@ -71,7 +71,10 @@ impl Partition {
                 // What was found already is an answer.
                 _ if !gathered.batches.is_empty() => break,
                 Ok(Some(_)) => {
-                    tracing::warn!(partition = %self.id, offset = %before, "nothing to read");
+                    tracing::warn!(
+                        partition = %self.id, offset = %before,
+                        "an offset that should be there cannot be read, the reader tries again"
+                    );
                     return Err(ReadError::Unavailable(format!("no batch at offset {before}")));
                 }
                 Err(error) => return Err(error),

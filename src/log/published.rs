@@ -254,7 +254,12 @@ impl From<ReadError> for HistoryError {
             ReadError::Gone => Self::Gone,
             ReadError::Away(failure) => Self::Away(failure.to_string()),
             ReadError::Object(_) | ReadError::Manifest(_) => {
-                tracing::error!(%error, "the bucket holds damaged bytes");
+                tracing::error!(
+                    %error,
+                    advice = "put the object back from a backup or an older version of it; until \
+                              then readers of these records get errors",
+                    "the bucket holds damaged bytes"
+                );
                 Self::Away(error.to_string())
             }
         }

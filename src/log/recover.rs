@@ -201,7 +201,7 @@ impl Parts {
         }
         warn!(
             %incarnation, ?missing, ?suspect, ?partitions,
-            "acknowledged records may be lost, by the operator's word"
+            "acknowledged records are given up, by the operator's word"
         );
         // What comes after a gap cannot follow what is published: the whole part before it stays.
         let bad = |id: &SegmentId| {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     cluster::{Cluster, CommitError, Record, State},
@@ -159,7 +159,7 @@ impl Sweep {
 
     async fn delete(&self, orphans: &[Key]) -> Result<usize, Error> {
         for key in orphans {
-            info!(%key, "deleting an orphan");
+            debug!(%key, "deleting an orphan");
             self.store.delete(key).await?;
         }
         Ok(orphans.len())

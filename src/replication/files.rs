@@ -122,7 +122,11 @@ fn wait_for_room(shared: &Shared) {
     let mut state = shared.state();
     if !state.files.full {
         state.files.full = true;
-        tracing::warn!(folder = %shared.folder.path().display(), "no room for another wal file");
+        tracing::warn!(
+            folder = %shared.folder.path().display(),
+            advice = "free some room: producers get retriable errors once the open files are full",
+            "no room for another wal file"
+        );
     }
     let waited = shared.files.wait_timeout(state, RETRY);
     drop(waited.unwrap_or_else(|poisoned| poisoned.into_inner()));

@@ -172,7 +172,16 @@ impl Shared {
         let budget = self.config.budget.0;
         let limit = if append.internal { budget } else { budget - budget / 10 };
         let crowded = state.waiting.bytes() > 0 && waiting > WAITING_BYTES;
-        if state.unuploaded + waiting > limit || crowded {
+        if state.unuploaded + waiting > limit {
+            tracing::warn!(
+                budget_bytes = budget,
+                advice =
+                    "is the bucket away? producers try again; a larger --wal-budget lasts longer",
+                "the WAL budget is used up, writes are refused until the bucket takes what waits"
+            );
+            return Err(AppendError::Full);
+        }
+        if crowded {
             return Err(AppendError::Full);
         }
         Ok(())

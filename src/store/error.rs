@@ -74,6 +74,26 @@ impl FailureKind {
     }
 }
 
+impl FailureKind {
+    /// What an operator does about it.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Timeout | Self::Connection => {
+                "is the bucket, or the endpoint given, reachable from this machine?"
+            }
+            Self::Denied => {
+                "check the credentials, this machine's clock, and the right to read, write, list \
+                 and delete under the prefix"
+            }
+            Self::Throttled => "the store asks for fewer requests; it goes on by itself",
+            Self::Conflict => "is another program writing under this prefix?",
+            Self::NoBucket => "make the bucket, or correct its name",
+            Self::Other => "the store's own words say what is wrong; look into its log too",
+        }
+    }
+}
+
 impl fmt::Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

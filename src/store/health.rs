@@ -27,16 +27,22 @@ impl Health {
         Self(Arc::new(watch::channel(None).0))
     }
 
-    pub(super) fn answered(&self) {
-        let changed = self.0.send_if_modified(|away| away.take().is_some());
-        if changed {
-            tracing::info!("bucket answers again");
+    pub(super) fn answered(&self, now: Duration) {
+        let mut since = None;
+        self.0.send_if_modified(|away| {
+            since = away.take().map(|away| away.since);
+            since.is_some()
+        });
+        if let Some(since) = since {
+            let away = now.saturating_sub(since).as_millis();
+            let away_ms = u64::try_from(away).unwrap_or(u64::MAX);
+            tracing::info!(away_ms, "the bucket answers again");
         }
     }
 
     pub(super) fn failed(&self, failure: &Failure, now: Duration) {
         if failure.is_answer() {
-            return self.answered();
+            return self.answered(now);
         }
         let mut first = false;
         self.0.send_modify(|away| {
@@ -45,7 +51,12 @@ impl Health {
             *away = Some(Away { since, kind: failure.kind(), reason: failure.to_string() });
         });
         if first {
-            tracing::warn!(kind = %failure.kind(), reason = %failure, "bucket is away");
+            tracing::warn!(
+                kind = %failure.kind(),
+                reason = %failure,
+                advice = failure.kind().advice(),
+                "the bucket is away, writes go on until the WAL budget is used up"
+            );
         }
     }
 

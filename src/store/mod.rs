@@ -208,7 +208,7 @@ impl Store {
         let bytes = total_bytes(&parts);
         let outcome = self.bucket.put(key, condition, parts).await;
         match &outcome {
-            Outcome::Done(_) | Outcome::Refused => self.health.answered(),
+            Outcome::Done(_) | Outcome::Refused => self.answered(),
             Outcome::Unknown(failure) => {
                 tracing::debug!(%key, bytes, kind = %failure.kind(), reason = %failure, "put unknown");
                 self.health.failed(failure, self.env.clock.boot());
@@ -219,7 +219,7 @@ impl Store {
 
     fn read<T>(&self, result: Result<T, GetError>) -> Result<T, GetError> {
         match &result {
-            Ok(_) | Err(GetError::Absent) => self.health.answered(),
+            Ok(_) | Err(GetError::Absent) => self.answered(),
             Err(GetError::Failed(failure)) => {
                 self.health.failed(failure, self.env.clock.boot());
             }
@@ -227,9 +227,13 @@ impl Store {
         result
     }
 
+    fn answered(&self) {
+        self.health.answered(self.env.clock.boot());
+    }
+
     fn note<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         match &result {
-            Ok(_) => self.health.answered(),
+            Ok(_) => self.answered(),
             Err(failure) => self.health.failed(failure, self.env.clock.boot()),
         }
         result

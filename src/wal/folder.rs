@@ -92,6 +92,19 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Whether no broker ever used the folder, or there is none. Changes nothing.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub fn is_new(path: &Path, env: &Env) -> Result<bool, Error> {
+        let names = match env.disk.list(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            names => names?,
+        };
+        let known = |name: &String| name == "identity.json" || holds_segments(name);
+        Ok(!names.iter().any(known))
+    }
+
     /// Who it is.
     #[must_use]
     pub fn identity(&self) -> Identity {
@@ -425,13 +438,18 @@ fn open_identity(path: &Path, env: &Env, names: &[String]) -> Result<Identity, E
     if let Some(identity) = open_small(path, env, names, "identity.json")? {
         return Ok(identity);
     }
-    if names.iter().any(|name| Name::decode(name).is_some() || name == "segments.json") {
+    if names.iter().any(|name| holds_segments(name)) {
         let why = "it is missing, though there are WAL files beside it".to_owned();
         return Err(Error::Format { path: path.join("identity.json"), why });
     }
     let identity = Identity::new(StorageId(env.entropy.uuid()));
     env.disk.replace(&path.join("identity.json"), &ledger::encode(&identity))?;
     Ok(identity)
+}
+
+/// Whether a file of this name tells of segments that were written.
+fn holds_segments(name: &str) -> bool {
+    name == "segments.json" || Name::decode(name).is_some()
 }
 
 fn open_small<T: serde::de::DeserializeOwned>(

@@ -139,7 +139,11 @@ impl Shared {
         let mut state = self.state();
         state.files.clear();
         if state.ring.take().is_some() {
-            tracing::warn!(%error, "the cache's disk failed, reads go to the bucket from now on");
+            tracing::warn!(
+                %error,
+                advice = "mend the disk, then start again; nothing is lost, reads are slower",
+                "the cache's disk failed, reads go to the bucket from now on"
+            );
         }
         self.metrics.show_disk(None);
     }

@@ -60,7 +60,7 @@ impl ProducerIds {
         let record = Record::ProducerIdsReserved { incarnation, count: BLOCK };
         let committed = clock::timeout(PATIENCE, serving.cluster.commit(vec![record])).await;
         let committed = committed.map_err(|_| LATER)?.map_err(|error| {
-            tracing::warn!(%error, "no producer ids");
+            tracing::warn!(%error, "no producer ids could be taken, clients try again");
             LATER
         })?;
         for applied in committed.applied {

@@ -219,7 +219,11 @@ pub(super) fn encode<R: Encodable>(response: &R, version: i16) -> Answer {
     match response.encode(&mut body, version) {
         Ok(()) => Answer::Reply(vec![body.freeze()]),
         Err(error) => {
-            tracing::error!(%error, version, "reply cannot be encoded");
+            tracing::error!(
+                %error, version,
+                advice = "a defect of this program: please report it, with this line",
+                "a reply cannot be encoded, connection closed"
+            );
             Answer::Close
         }
     }

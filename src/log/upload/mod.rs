@@ -107,7 +107,11 @@ impl Uploader {
                 biased;
                 () = stopping.cancelled() => {}
                 why = task.run() => {
-                    error!(error = %why, "upload ended, nothing more leaves the write-ahead log");
+                    error!(
+                        error = %why,
+                        advice = "keep the WAL folder and start on it again",
+                        "upload ended, nothing more leaves the write-ahead log"
+                    );
                     tell.send_replace(Some(Arc::new(why)));
                 }
             }

@@ -182,7 +182,12 @@ impl Packer {
                     patience.wait("producer state", &error.to_string()).await;
                 }
                 Err(error) => {
-                    tracing::error!(%partition, %error, "published producer state is damaged");
+                    tracing::error!(
+                        %partition, %error,
+                        advice = "put the object back from a backup or an older version of it; \
+                                  until then nothing is uploaded",
+                        "published producer state is damaged"
+                    );
                     patience.wait("producer state", &error.to_string()).await;
                 }
             }
