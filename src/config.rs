@@ -3,6 +3,8 @@
 //! Owns: names, defaults, cross-checks, the one table that flags, `STRANDLINE_*` and the file
 //! share. Does not own: how a value is used. Invariant: an unknown key is an error everywhere.
 
+mod memory;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -12,6 +14,10 @@ use std::{
 
 use clap::Args;
 use serde::Deserialize;
+
+pub use memory::Memory;
+
+use memory::Fixed;
 
 use crate::{
     cache::LEAST_BUDGET,
@@ -202,7 +208,8 @@ pub struct Settings {
     /// brokers ask here whether the holder of the lease lives.
     #[arg(long, env = "STRANDLINE_HTTP_LISTEN", value_name = "HOST:PORT", help_heading = NETWORK)]
     pub http_listen: Option<String>,
-    /// Most client connections at once [default: 10000]
+    /// Most client connections at once [default: 10000, or what a tenth of the memory budget holds
+    /// at 20KiB each]
     ///
     /// Connections beyond it are closed at once. The process needs as many file descriptors, and
     /// some hundred more.
@@ -218,7 +225,16 @@ pub struct Settings {
     /// Clients that set client.rack compare it with theirs.
     #[arg(long, env = "STRANDLINE_RACK", value_name = "NAME", help_heading = BROKER)]
     pub rack: Option<String>,
-    /// Bytes of newest records kept in memory for readers [default: 128MiB]
+    /// Bytes of memory for buffers, caches, requests and replies together [default: 512MiB]
+    ///
+    /// What follows here, and room for connections, is its share of that where it is not set; what
+    /// is set is taken off it. At least 114MiB.
+    #[arg(long, env = "STRANDLINE_MEMORY_BUDGET", value_name = "SIZE", value_parser = bytes,
+          help_heading = MEMORY)]
+    #[serde(deserialize_with = "text::bytes")]
+    pub memory_budget: Option<ByteCount>,
+    /// Bytes of newest records kept in memory for readers [default: a fifth of the
+    /// memory budget]
     ///
     /// Readers within so much of the end never touch the disk. Raise it where readers lag by
     /// minutes under heavy load.
@@ -226,7 +242,8 @@ pub struct Settings {
           help_heading = MEMORY)]
     #[serde(deserialize_with = "text::bytes")]
     pub tail_memory: Option<ByteCount>,
-    /// Bytes of blocks read from the bucket kept in memory [default: 128MiB]
+    /// Bytes of blocks read from the bucket kept in memory [default: a sixth of the memory
+    /// budget]
     ///
     /// Raise it where the same old records are read again and again and --cache-disk does not serve
     /// them fast enough.
@@ -234,7 +251,8 @@ pub struct Settings {
           help_heading = MEMORY)]
     #[serde(deserialize_with = "text::bytes")]
     pub cache_memory: Option<ByteCount>,
-    /// Bytes on their way from bucket to readers at once [default: 64MiB]
+    /// Bytes on their way from bucket to readers at once [default: a tenth of the memory
+    /// budget]
     ///
     /// More lets more readers of old records run at full speed at once. At least 8MiB.
     #[arg(long, env = "STRANDLINE_COLD_MEMORY", value_name = "SIZE", value_parser = bytes,
@@ -332,12 +350,8 @@ pub struct Config {
     pub broker_id: Option<BrokerId>,
     /// The rack.
     pub rack: Option<String>,
-    /// Memory for the tail.
-    pub tail_memory: ByteCount,
-    /// Memory for blocks.
-    pub cache_memory: ByteCount,
-    /// Memory for what is on its way from the bucket.
-    pub cold_memory: ByteCount,
+    /// What each part of the broker may take.
+    pub memory: Memory,
     /// The folder of blocks.
     pub cache_dir: PathBuf,
     /// Its budget; 0: none; `None`: chosen from the bucket and the free space.
@@ -367,6 +381,11 @@ pub struct Config {
 }
 
 const DEFAULT_FOLDER: &str = "strandline-data";
+/// What cold reads can do with at least: one request to the bucket.
+const LEAST_COLD: ByteCount = ByteCount::mib(8);
+/// What requests can do with at least, whatever `queued.max.request.bytes` says: a batch of
+/// Kafka's default size.
+const LEAST_REQUESTS: ByteCount = ByteCount::mib(2);
 
 impl Settings {
     /// Reads the file the flags or the environment name, and checks everything together.
@@ -415,6 +434,7 @@ impl Settings {
             http_listen: self.http_listen.or(below.http_listen),
             broker_id: self.broker_id.or(below.broker_id),
             rack: self.rack.or(below.rack),
+            memory_budget: self.memory_budget.or(below.memory_budget),
             tail_memory: self.tail_memory.or(below.tail_memory),
             cache_memory: self.cache_memory.or(below.cache_memory),
             cold_memory: self.cold_memory.or(below.cold_memory),
@@ -435,7 +455,7 @@ impl Settings {
         }
     }
 
-    fn check(self) -> Result<Config, Error> {
+    fn check(mut self) -> Result<Config, Error> {
         let kafka_listen =
             socket("--kafka-listen", self.kafka_listen.as_deref(), "127.0.0.1:9092")?;
         let kafka_advertise = match &self.kafka_advertise {
@@ -468,13 +488,13 @@ impl Settings {
         if lease < Duration::from_secs(3) {
             return Err(value("--lease", "must be at least 3s".to_owned()));
         }
-        let cold_memory = self.cold_memory()?;
         let folder = Path::new(DEFAULT_FOLDER);
-        let wal_dir = self.wal_dir.unwrap_or_else(|| folder.join("wal"));
-        let cache_dir = self.cache_dir.unwrap_or_else(|| beside(&wal_dir, "-cache"));
+        let wal_dir = self.wal_dir.take().unwrap_or_else(|| folder.join("wal"));
+        let cache_dir = self.cache_dir.take().unwrap_or_else(|| beside(&wal_dir, "-cache"));
         let mut kafka: BTreeMap<String, String> =
-            self.kafka.into_iter().map(|(name, value)| (name, plain(&value))).collect();
-        kafka.extend(self.kafka_pairs);
+            self.kafka.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
+        kafka.extend(std::mem::take(&mut self.kafka_pairs));
+        let memory = self.memory(&kafka)?;
         Ok(Config {
             bucket: self.bucket.unwrap_or_else(|| format!("./{DEFAULT_FOLDER}/bucket")),
             s3_endpoint: self.s3_endpoint,
@@ -485,9 +505,6 @@ impl Settings {
             http_listen: socket("--http-listen", self.http_listen.as_deref(), "127.0.0.1:8080")?,
             broker_id: self.broker_id.map(BrokerId),
             rack: self.rack,
-            tail_memory: self.tail_memory.unwrap_or(ByteCount::mib(128)),
-            cache_memory: self.cache_memory.unwrap_or(ByteCount::mib(128)),
-            cold_memory,
             cache_dir,
             cache_disk: self.cache_disk,
             drain_timeout: self.drain_timeout.unwrap_or(Duration::from_secs(60)),
@@ -498,24 +515,55 @@ impl Settings {
             delete_grace: self.delete_grace.unwrap_or(Duration::from_secs(600)),
             sweep: self.sweep.unwrap_or(Duration::from_secs(24 * 3600)),
             manifest_after: self.manifest_after.unwrap_or(Duration::from_secs(3600)),
-            max_connections: self.max_connections.unwrap_or(10_000),
+            max_connections: self.max_connections.unwrap_or_else(|| memory.most_connections()),
+            memory,
             kafka,
             log_format: self.log_format.unwrap_or_default(),
         })
     }
 
-    /// Checks what cold reads may take; memory for them.
-    fn cold_memory(&self) -> Result<ByteCount, Error> {
-        let memory = self.cold_memory.unwrap_or(ByteCount::mib(64));
-        if memory < ByteCount::mib(8) {
-            return Err(value("--cold-memory", "must be at least 8MiB".to_owned()));
+    /// What each part may take.
+    fn memory(&self, kafka: &BTreeMap<String, String>) -> Result<Memory, Error> {
+        self.check_cold()?;
+        let kafka = |name: &'static str| {
+            let bytes = kafka.get(name)?.parse::<u64>().ok()?;
+            Some((name, ByteCount(bytes)))
+        };
+        let split = |fixed: &Fixed| {
+            let memory = memory::split(self.memory_budget, fixed);
+            memory.map_err(|reason| value("--memory-budget", reason))
+        };
+        let connections = self.max_connections.map(memory::of_connections);
+        // The largest request fits whatever is said of all; its length's four bytes are read too.
+        let largest = kafka("socket.request.max.bytes");
+        let largest = largest.map(|(name, bytes)| (name, ByteCount(bytes.0.saturating_add(4))));
+        let least = largest.map_or(LEAST_REQUESTS, |(_, bytes)| bytes);
+        let queued = kafka("queued.max.request.bytes");
+        let fixed = Fixed {
+            connections: connections.map(|bytes| ("--max-connections", bytes)),
+            tail: self.tail_memory.map(|bytes| ("--tail-memory", bytes)),
+            cache: self.cache_memory.map(|bytes| ("--cache-memory", bytes)),
+            cold: self.cold_memory.map(|bytes| ("--cold-memory", bytes)),
+            requests: queued.map(|(name, bytes)| (name, bytes.max(least))),
+        };
+        let memory = split(&fixed)?;
+        match largest.filter(|(_, bytes)| *bytes > memory.requests) {
+            None => Ok(memory),
+            Some(largest) => split(&Fixed { requests: Some(largest), ..fixed }),
+        }
+    }
+
+    /// Checks what cold reads may take.
+    fn check_cold(&self) -> Result<(), Error> {
+        if self.cold_memory.is_some_and(|memory| memory < LEAST_COLD) {
+            return Err(value("--cold-memory", format!("must be at least {LEAST_COLD}")));
         }
         let small = |disk: &ByteCount| disk.0 > 0 && *disk < LEAST_BUDGET;
         if let Some(disk) = self.cache_disk.filter(small) {
             let reason = format!("{disk} is too small: 0 for none, or at least {LEAST_BUDGET}");
             return Err(value("--cache-disk", reason));
         }
-        Ok(memory)
+        Ok(())
     }
 }
 
@@ -623,6 +671,23 @@ mod tests {
         assert_eq!(resolve(settings.clone(), "").unwrap().cache_disk, Some(ByteCount(0)));
         settings.cache_disk = Some(ByteCount::mib(1));
         assert!(resolve(settings, "").unwrap_err().to_string().contains("at least 64"));
+    }
+
+    #[test]
+    fn the_largest_request_and_what_is_set_by_itself_fit_in_the_memory_budget_or_are_named() {
+        let largest = ("socket.request.max.bytes".to_owned(), "104857600".to_owned());
+        let mut settings = Settings { kafka_pairs: vec![largest], ..Settings::default() };
+        let memory = resolve(settings.clone(), "").unwrap().memory;
+        assert_eq!(memory.requests, ByteCount(104_857_604));
+        settings.memory_budget = Some(ByteCount::mib(128));
+        let refused = resolve(settings.clone(), "").unwrap_err().to_string();
+        assert!(refused.starts_with("--memory-budget: 128"), "{refused}");
+        assert!(refused.contains("socket.request.max.bytes takes 100"), "{refused}");
+        settings.kafka_pairs = vec![("queued.max.request.bytes".to_owned(), "1".to_owned())];
+        let alone = resolve(settings.clone(), "").unwrap().memory.requests;
+        assert_eq!(alone, LEAST_REQUESTS);
+        settings.kafka_pairs.push(("socket.request.max.bytes".to_owned(), "1000".to_owned()));
+        assert_eq!(resolve(settings, "").unwrap().memory.requests, ByteCount(1004));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::{
     types::{ByteCount, ClusterId},
 };
 
+/// Blocks that wait for the disk tier; more are no use to a disk that does not keep up.
+const MOST_QUEUED: ByteCount = ByteCount::mib(16);
 /// The disk tier's budget when none is given.
 const DISK_BUDGET: ByteCount = ByteCount::mib(8 * 1024);
 
@@ -20,14 +22,22 @@ impl Broker {
     /// The reader of published records and its disk tier, if it has one.
     pub(super) fn cold(&self, store: &Store, cluster: ClusterId) -> (Objects, Option<DiskTier>) {
         let disk = self.disk_tier(cluster);
+        let cold = self.config.memory.cold;
+        let queue = if disk.is_some() { self.disk_queue() } else { ByteCount(0) };
         let objects = Objects::new(objects::Parts {
             store: store.for_bulk_reads(),
-            memory: self.config.cache_memory,
-            in_flight: self.config.cold_memory,
+            memory: self.config.memory.cache,
+            in_flight: ByteCount(cold.0.saturating_sub(queue.0)),
             disk: disk.clone(),
+            background: self.cold_threads.clone(),
             metrics: self.metrics.cache.clone(),
         });
         (objects, disk)
+    }
+
+    /// What waits to be written to the disk tier is on its way too.
+    fn disk_queue(&self) -> ByteCount {
+        MOST_QUEUED.min(ByteCount(self.config.memory.cold.0 / 4))
     }
 
     fn disk_tier(&self, cluster: ClusterId) -> Option<DiskTier> {
@@ -45,7 +55,8 @@ impl Broker {
             return None;
         }
         let (env, metrics) = (self.env.clone(), self.metrics.cache.clone());
-        let started = DiskTier::start(DiskParts { env, folder, cluster, budget, metrics });
+        let queue = self.disk_queue();
+        let started = DiskTier::start(DiskParts { env, folder, cluster, budget, queue, metrics });
         started.inspect_err(|error| tracing::warn!(%error, "no cache on disk")).ok()
     }
 }

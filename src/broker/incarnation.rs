@@ -3,13 +3,13 @@
 //! Owns: the order in which an incarnation's parts start and stop. Invariants: it serves only
 //! after every former incarnation is recovered; its tasks never outlive it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{Broker, Error};
 use crate::{
     cluster::{Applied, Cluster, CommitError, Member, Record},
     config::Config,
-    env::task::Tasks,
+    env::{clock, task::Tasks},
     group::{self, Groups},
     kafka::{self, FetchSessions, ProducerIds, Service, Serving},
     log::{
@@ -30,6 +30,8 @@ use crate::{
 const FIRST_SEGMENTS: u64 = 2;
 /// Object ids reserved at a start; more are taken with uploads.
 const FIRST_IDS: u64 = 1000;
+/// How long nothing is appended before buffers are given back.
+const REST_AFTER: Duration = Duration::from_secs(5);
 /// The WAL's budget when none is given.
 const BUDGET: ByteCount = ByteCount::mib(4096);
 
@@ -65,7 +67,7 @@ impl Broker {
         self.status.waiting("registering".to_owned());
         let (broker, id) = self.register(folder, cluster).await?;
         let configs = self.topic_configs(broker);
-        let settings = upload::Settings::default();
+        let settings = upload::Settings::within(self.config.memory.upload);
         let recovery = recover::Parts {
             cluster: cluster.clone(),
             folder: folder.clone(),
@@ -172,7 +174,8 @@ impl Broker {
                 budget: wal_budget(&self.config, self.free_bytes()),
                 roll_bytes: self.config.roll_bytes,
                 roll_after: self.config.roll_after,
-                memory: self.config.tail_memory,
+                memory: self.config.memory.tail,
+                waiting: self.config.memory.wal,
             },
             incarnation: id,
             first,
@@ -224,6 +227,13 @@ impl Broker {
             settings,
         )
         .start(&incarnation.tasks);
+        let replication = incarnation.replication.clone();
+        incarnation.tasks.spawn("rest", async move {
+            loop {
+                clock::sleep(REST_AFTER).await;
+                replication.rest();
+            }
+        });
     }
 
     /// Starts what clients reach and lets them in.

@@ -33,7 +33,7 @@ use crate::{
         configs::{Layers, Values},
     },
     config::Config,
-    env::{Env, clock, task::Tasks},
+    env::{Env, background::Background, clock, task::Tasks},
     http,
     kafka::Service,
     log::objects::Objects,
@@ -79,6 +79,8 @@ struct Broker {
     service: watch::Sender<Service>,
     asked: watch::Receiver<StopAsked>,
     metrics: metrics::Metrics,
+    /// For all that reading old records takes; uploads have others.
+    cold_threads: Background,
     status: status::Status,
     orders: tokio::sync::Mutex<mpsc::Receiver<recovery::Order>>,
     at_risk: at_risk::Source,
@@ -102,6 +104,7 @@ pub async fn run(
     let given = Layers::check_given(&config.kafka)?;
     let mut registry = Registry::with_prefix("strandline");
     let metrics = metrics::Metrics::new(&mut registry);
+    metrics.show(&config.memory);
     let folder = join::open_folder(&config, &env, &url).await?;
     let status = status::Status::new(http::Identity {
         storage: folder.identity().storage.to_string(),
@@ -131,6 +134,7 @@ pub async fn run(
         service,
         asked,
         metrics,
+        cold_threads: Background::new(),
         status,
         orders,
         at_risk,
@@ -177,7 +181,8 @@ impl Broker {
     ) -> Result<Ended, Error> {
         let mut greeted = false;
         loop {
-            let started = self.unless_asked(self.incarnate(folder, store, cluster, objects)).await;
+            let started =
+                self.unless_asked(Box::pin(self.incarnate(folder, store, cluster, objects))).await;
             let incarnation = match started {
                 None => return Ok(drain::unserved(folder)),
                 Some(Ok(incarnation)) => incarnation,

@@ -36,10 +36,14 @@ impl Broker {
         let bytes = |bytes: i64| u64::try_from(bytes).ok().map(ByteCount);
         kafka::Config {
             max_connections: usize::try_from(self.config.max_connections).unwrap_or(usize::MAX),
+            // What was given was made to fit; the default is what fits.
             max_request: bytes(config.socket_request_max_bytes.into())
-                .unwrap_or(defaults.max_request),
-            request_memory: bytes(config.queued_max_request_bytes)
-                .unwrap_or(defaults.request_memory),
+                .unwrap_or(defaults.max_request)
+                .min(ByteCount(self.config.memory.requests.0.saturating_sub(4))),
+            background: self.cold_threads.clone(),
+            reply_memory: self.config.memory.replies,
+            connection_memory: self.config.memory.connections,
+            request_memory: self.config.memory.requests,
             // As good as never, and far from what a timer cannot count.
             max_idle: u64::try_from(config.connections_max_idle_ms)
                 .map_or(MAX_IDLE, Duration::from_millis)

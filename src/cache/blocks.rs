@@ -21,7 +21,10 @@ use futures::{
 };
 
 use super::{BlockKey, Budget, Cache, DiskTier, Metrics, ReaderId, Wanted, metrics::Source};
-use crate::types::{ByteCount, ObjectId};
+use crate::{
+    env::background::Background,
+    types::{ByteCount, ObjectId},
+};
 
 /// Most bytes of one request to the bucket: larger ones gain no throughput, several at once do.
 const REQUEST_BYTES: u64 = 8 * 1024 * 1024;
@@ -41,7 +44,10 @@ pub struct Blocks<E: Clone> {
     memory: Cache<BlockKey, Bytes>,
     disk: Option<DiskTier>,
     budget: Budget,
+    /// Most bytes of one request.
+    request_bytes: u64,
     flights: Arc<Flights<E>>,
+    background: Background,
     metrics: Metrics,
 }
 
@@ -54,6 +60,8 @@ pub struct Parts {
     pub in_flight: ByteCount,
     /// The disk tier, if any.
     pub disk: Option<DiskTier>,
+    /// Where fills run.
+    pub background: Background,
     /// Metrics.
     pub metrics: Metrics,
 }
@@ -106,7 +114,9 @@ impl<E: Clone> Clone for Blocks<E> {
             memory: self.memory.clone(),
             disk: self.disk.clone(),
             budget: self.budget.clone(),
+            request_bytes: self.request_bytes,
             flights: Arc::clone(&self.flights),
+            background: self.background.clone(),
             metrics: self.metrics.clone(),
         }
     }
@@ -150,13 +160,15 @@ impl<E: Clone + Send + Sync + 'static> Blocks<E> {
     /// Nothing yet, but for what the disk has.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { memory, in_flight, disk, metrics } = parts;
+        let Parts { memory, in_flight, disk, background, metrics } = parts;
         let table = Table { blocks: BTreeMap::new(), next: 0 };
         Self {
             memory: Cache::by_recency(memory, metrics.memory_evicted_bytes.clone()),
             disk,
             budget: Budget::new(in_flight, metrics.clone()),
+            request_bytes: REQUEST_BYTES.min(in_flight.0),
             flights: Arc::new(Flights { table: Mutex::new(table) }),
+            background,
             metrics,
         }
     }
@@ -188,7 +200,7 @@ impl<E: Clone + Send + Sync + 'static> Blocks<E> {
                 }),
             };
             let on_disk = self.disk.as_ref().is_some_and(|disk| disk.has(ask.object, block));
-            if known.is_some() || !group.takes(block, on_disk) {
+            if known.is_some() || !group.takes(block, on_disk, self.request_bytes) {
                 all.extend(self.begin(&mut table, ask, std::mem::take(&mut group), fetch));
             }
             match known {
@@ -218,14 +230,15 @@ impl<E: Clone + Send + Sync + 'static> Blocks<E> {
         let landing = Landing { flights: Arc::clone(&self.flights), keys: keys.clone(), number };
         let (filling, fetch) = (self.clone(), Arc::clone(fetch));
         let (reader, object) = (ask.reader, ask.object);
-        let fill: Fill<E> = async move {
+        let background = self.background.clone();
+        let fill = async move {
             let fill = AssertUnwindSafe(filling.fill(reader, object, group, &fetch));
             let filled = fill.catch_unwind().await.ok();
             // After the blocks are in memory: whoever comes now finds them there.
             drop(landing);
             filled
-        }
-        .boxed();
+        };
+        let fill: Fill<E> = async move { background.run(fill).await.ok().flatten() }.boxed();
         let fill = fill.shared();
         let weak = fill.downgrade().expect("it was not polled yet");
         for (at, key) in keys.iter().enumerate() {
@@ -292,11 +305,11 @@ impl Group {
         self.blocks.iter().map(Wanted::bytes).sum()
     }
 
-    fn takes(&self, block: &Wanted, on_disk: bool) -> bool {
+    fn takes(&self, block: &Wanted, on_disk: bool, most: u64) -> bool {
         self.blocks.last().is_none_or(|last| {
             last.range.end == block.range.start
                 && self.on_disk == on_disk
-                && self.bytes() + block.bytes() <= REQUEST_BYTES
+                && self.bytes() + block.bytes() <= most
         })
     }
 
@@ -395,8 +408,22 @@ mod tests {
     }
 
     fn cache(memory: u64, in_flight: u64) -> Blocks<&'static str> {
+        background_cache(memory, in_flight, Background::none())
+    }
+
+    fn background_cache(
+        memory: u64,
+        in_flight: u64,
+        background: Background,
+    ) -> Blocks<&'static str> {
         let (memory, in_flight) = (ByteCount(memory), ByteCount(in_flight));
-        Blocks::new(Parts { memory, in_flight, disk: None, metrics: Metrics::default() })
+        Blocks::new(Parts {
+            memory,
+            in_flight,
+            disk: None,
+            background,
+            metrics: Metrics::default(),
+        })
     }
 
     /// Blocks `from..to` of a MiB each.
@@ -477,6 +504,23 @@ mod tests {
         third.await.unwrap().unwrap();
         assert_eq!(source.asked(), [0..4 * MIB, 8 * MIB..9 * MIB]);
         assert_eq!(cache.budget.granted(), ByteCount(0));
+        assert!(cache.flights.lock().blocks.is_empty());
+    }
+
+    #[tokio::test]
+    async fn on_threads_of_its_own_too_a_fill_ends_with_the_last_who_waits() {
+        let background = Background::new();
+        let (cache, source) = (background_cache(64 * MIB, 4 * MIB, background), Source::new(0));
+        let mut gone = Box::pin(get(&cache, &source, ask(1, 0, 4)));
+        while source.asked().is_empty() {
+            assert!(gone.as_mut().now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        drop(gone);
+        // All there is, so it waits until the other's share is given back.
+        source.answers.add_permits(1);
+        get(&cache, &source, ask(2, 8, 12)).await.unwrap();
+        assert_eq!(source.asked(), [0..4 * MIB, 8 * MIB..12 * MIB]);
         assert!(cache.flights.lock().blocks.is_empty());
     }
 

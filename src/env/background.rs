@@ -17,7 +17,7 @@ use thread_priority::{
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    task::JoinError,
+    task::{AbortHandle, JoinError},
 };
 
 /// Between 0, the idlest, and 99: nice 7.
@@ -26,6 +26,20 @@ const PRIORITY: u8 = 30;
 const BLOCKING_THREADS: usize = 8;
 /// How long a thread without work stays.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// The work panicked, or the runtime is going down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+/// Ends its task when dropped.
+struct Abort(AbortHandle);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// Handle of such a runtime; clones share it.
 #[derive(Clone, Default)]
@@ -67,6 +81,22 @@ impl Background {
     pub fn handle(&self) -> Option<Handle> {
         let runtime = self.0.as_ref()?.0.get_or_init(build);
         runtime.as_ref().map(|runtime| runtime.handle().clone())
+    }
+
+    /// Runs `work` here and waits for it; given up, it ends. Without threads it runs where it is
+    /// waited for.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub async fn run<F>(&self, work: F) -> Result<F::Output, Interrupted>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let Some(handle) = self.handle() else { return Ok(work.await) };
+        let task = handle.spawn(work);
+        let _abort = Abort(task.abort_handle());
+        task.await.map_err(|_| Interrupted)
     }
 
     /// Runs a blocking closure here and waits for it.
@@ -128,6 +158,27 @@ mod tests {
         assert_eq!(handle.spawn(async { standing() }).await.unwrap(), behind);
         assert_eq!(background.blocking(standing).await.unwrap(), behind);
         assert_ne!(standing(), behind);
+    }
+
+    #[tokio::test]
+    async fn work_that_is_given_up_ends_and_drops_what_it_held() {
+        let background = Background::new();
+        let (held, ended) = tokio::sync::oneshot::channel::<()>();
+        let (tell, began) = tokio::sync::oneshot::channel();
+        let work = Box::pin(background.run(async move {
+            tell.send(()).unwrap();
+            std::future::pending::<()>().await;
+            drop(held);
+        }));
+        tokio::select! {
+            _ = work => panic!("it never ends by itself"),
+            began = began => began.unwrap(),
+        }
+        assert!(ended.await.is_err());
+        let here = thread::current().id();
+        let run = || async { thread::current().id() };
+        assert_ne!(background.run(run()).await.unwrap(), here);
+        assert_eq!(Background::none().run(run()).await.unwrap(), here);
     }
 
     #[tokio::test]

@@ -157,6 +157,29 @@ pub fn read_range(path: &Path, range: &Range<u64>) -> io::Result<Option<Vec<u8>>
     Ok(Some(bytes))
 }
 
+/// The bytes from `start` on in pieces of these lengths, each with memory of its own; `None` when
+/// there is no file.
+///
+/// # Errors
+/// As `read_range`.
+pub fn read_pieces(path: &Path, start: u64, lengths: &[usize]) -> io::Result<Option<Vec<Vec<u8>>>> {
+    let Some(file) = present(File::open(path))? else { return Ok(None) };
+    let mut at = start;
+    let mut pieces = Vec::with_capacity(lengths.len());
+    let end = file.metadata()?.len();
+    for length in lengths {
+        let next = at.saturating_add(u64::try_from(*length).unwrap_or(u64::MAX));
+        if next > end {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = vec![0; *length];
+        file.read_exact_at(&mut bytes, at)?;
+        pieces.push(bytes);
+        at = next;
+    }
+    Ok(Some(pieces))
+}
+
 /// A file's length and time of writing; `None` when there is no file.
 ///
 /// # Errors

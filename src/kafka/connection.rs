@@ -6,8 +6,7 @@
 //! alone; a bad request ends the connection after the replies owed before it.
 
 use std::{
-    collections::VecDeque,
-    io::{self, IoSlice},
+    io,
     net::IpAddr,
     sync::{
         Arc,
@@ -16,11 +15,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures::FutureExt;
 use proto_kafka::messages::ApiKey;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 
@@ -31,6 +30,7 @@ use super::{
     error::BadRequest,
     frame::{self, Request},
     metrics::ApiLabel,
+    out::Out,
     reader::{Frame, FrameReader, ReadError},
     server::Shared,
 };
@@ -46,15 +46,10 @@ const AWAY_WAIT: Duration = Duration::from_millis(500);
 const BESIDE: Duration = Duration::from_millis(50);
 /// How long one waits for a broker that has never served before its connection is closed.
 const START_WAIT: Duration = Duration::from_secs(10);
-/// Bytes a second below which a client that reads its replies too slowly is given up, once the
-/// idle time is over too: the replies are memory.
-const SLOWEST: u64 = 16 * 1024;
-/// Chunks given to one vectored write.
-const MAX_SLICES: usize = 64;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+pub(super) enum Ended {
     #[error("socket: {0}")]
     Socket(#[from] io::Error),
     #[error(transparent)]
@@ -85,6 +80,8 @@ struct Owed {
     correlation: i32,
     answer: Later,
     permits: OwnedSemaphorePermit,
+    /// Its reply may be of any size.
+    any_size: bool,
     /// Share of the common memory of a request that is not yet answered.
     memory: Option<OwnedSemaphorePermit>,
 }
@@ -106,11 +103,11 @@ pub(super) async fn serve(stream: TcpStream, host: IpAddr, shared: Arc<Shared>) 
         wrote: Arc::new(AtomicBool::new(false)),
         refused: false,
     };
-    let out = Out { write, shared: Arc::clone(&shared), wrote: Arc::clone(&requests.wrote) };
+    let out = Out::new(write, Arc::clone(&shared), Arc::clone(&requests.wrote));
     let ended = tokio::select! {
         biased;
         () = stopping.cancelled() => return,
-        Err(ended) = reply(out, owed) => ended,
+        Err(ended) = reply(out, &shared, owed) => ended,
         ended = requests.run(reader) => ended,
     };
     let ended = delay_off.map_or_else(Ended::Socket, |()| ended);
@@ -164,6 +161,7 @@ impl Requests {
         let label = ApiLabel { api: api.name };
         self.shared.metrics.requests.get_or_create(&label).inc();
         let (key, version, correlation) = (request.key, request.version, request.correlation);
+        let any_size = matches!(api.run, Run::Alone(_));
         let (permits, answer) = match api.run {
             Run::AtOnce(run) => {
                 let permits = self.permits(1).await?;
@@ -191,7 +189,7 @@ impl Requests {
                 (permits, answer)
             }
         };
-        let owed = Owed { key, version, correlation, answer, permits, memory };
+        let owed = Owed { key, version, correlation, answer, permits, any_size, memory };
         self.owe.send(owed).await.map_err(|_| Ended::Answered)
     }
 
@@ -223,7 +221,8 @@ impl Requests {
 
     fn call(&self, serving: Arc<Serving>, version: i16, body: Bytes) -> Call {
         let client_id = Arc::clone(&self.client_id);
-        let context = Context { serving, client_id, client_host: self.host };
+        let replies = self.shared.replies.clone();
+        let context = Context { serving, client_id, client_host: self.host, replies };
         Call { context, version, body }
     }
 
@@ -257,93 +256,43 @@ fn at_once(answer: Answer) -> Later {
     futures::future::ready(Ok(answer)).boxed()
 }
 
-/// The writing side.
-struct Out<W> {
-    write: W,
-    shared: Arc<Shared>,
-    wrote: Arc<AtomicBool>,
-}
-
 /// Writes each reply as it is due, those that are ready together.
-async fn reply<W: AsyncWrite + Unpin>(
+async fn reply<W: AsyncWrite + Unpin + Send + 'static>(
     mut out: Out<W>,
+    shared: &Shared,
     mut owed: mpsc::Receiver<Owed>,
 ) -> Result<(), Ended> {
-    let mut chunks = VecDeque::new();
-    let mut answered = Vec::new();
     let mut next = owed.recv().await;
     while let Some(mut due) = next.take() {
+        if due.any_size {
+            shared.replies.room().await;
+        }
         let answer = match (&mut due.answer).now_or_never() {
             Some(answer) => answer,
             None => {
-                out.send(&mut chunks).await?;
-                answered.clear();
+                out.send().await?;
                 (&mut due.answer).await
             }
         };
         // The request is gone; a client slow to read must not keep others from sending.
         due.memory = None;
+        let (key, version, correlation) = (due.key, due.version, due.correlation);
+        let head = |bytes| frame::reply_head(key, version, correlation, bytes);
         match answer? {
-            Answer::Reply(body) => {
-                let bytes = body.iter().map(Bytes::len).sum();
-                chunks.push_back(frame::reply_head(due.key, due.version, due.correlation, bytes));
-                chunks.extend(body.into_iter().filter(|chunk| !chunk.is_empty()));
-            }
+            Answer::Reply(body) => out.add(&head, body, None).await?,
+            Answer::Records(body, room) => out.add(&head, body, Some(room)).await?,
             Answer::Silent => {}
             Answer::Close => {
-                out.send(&mut chunks).await?;
+                out.send().await?;
                 return Err(Ended::Answered);
             }
         }
-        // In flight until written, so that who waits for all permits waits for all replies.
-        answered.push(due.permits);
+        out.answered(due.permits);
         next = owed.try_recv().ok();
         if next.is_none() {
-            out.send(&mut chunks).await?;
-            answered.clear();
+            out.send().await?;
             next = owed.recv().await;
         }
     }
     Ok(())
-}
-
-impl<W: AsyncWrite + Unpin> Out<W> {
-    /// Writes `chunks` out. A client that takes nothing for the idle time is given up, and one that
-    /// takes less than [`SLOWEST`] beyond it.
-    async fn send(&mut self, chunks: &mut VecDeque<Bytes>) -> Result<(), Ended> {
-        let bytes: usize = chunks.iter().map(Bytes::len).sum();
-        let seconds = u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST;
-        let patience = self.shared.config.max_idle.saturating_add(Duration::from_secs(seconds));
-        let sent = clock::timeout(patience, self.send_all(chunks)).await;
-        sent.unwrap_or(Err(Ended::TimedOut))
-    }
-
-    async fn send_all(&mut self, chunks: &mut VecDeque<Bytes>) -> Result<(), Ended> {
-        while !chunks.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = chunks.len().min(MAX_SLICES);
-            for (slice, chunk) in slices.iter_mut().zip(chunks.iter()) {
-                *slice = IoSlice::new(chunk);
-            }
-            let slices = slices.get(..count).unwrap_or_default();
-            let write = self.write.write_vectored(slices);
-            let written = clock::timeout(self.shared.config.max_idle, write).await;
-            let mut written = written.map_err(|_| Ended::TimedOut)??;
-            if written == 0 {
-                return Err(Ended::Socket(io::ErrorKind::WriteZero.into()));
-            }
-            self.wrote.store(true, Ordering::Relaxed);
-            self.shared.metrics.response_bytes.inc_by(written.try_into().unwrap_or(0));
-            while let Some(front) = chunks.front_mut() {
-                let taken = written.min(front.len());
-                front.advance(taken);
-                written -= taken;
-                if !front.is_empty() {
-                    break;
-                }
-                chunks.pop_front();
-            }
-        }
-        Ok(())
-    }
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::{
     api::{FetchSessions, ProducerIds},
     complaints,
+    replies::Replies,
 };
 use crate::{
     cluster::{Cluster, configs::Values},
@@ -92,6 +93,8 @@ pub(crate) struct Context {
     pub(crate) client_id: Arc<str>,
     /// Where the client is.
     pub(crate) client_host: IpAddr,
+    /// Memory of replies.
+    pub(super) replies: Replies,
 }
 
 impl Context {

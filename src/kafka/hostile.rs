@@ -11,7 +11,7 @@ use proto_kafka::{
     messages::*,
     protocol::{Decodable, Encodable},
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::{
     Config, Metrics, Service, Services, api, frame,
@@ -127,14 +127,12 @@ fn written(message: &impl Encodable, version: i16) -> Option<BytesMut> {
 /// What a client sends from its first byte to its last.
 pub fn stream(bytes: &[u8]) {
     let (_service, service) = watch::channel(Service::Starting);
-    let memory = usize::try_from(MAX_REQUEST.0).unwrap_or(usize::MAX).saturating_add(4);
-    let shared = Arc::new(Shared {
-        config: Config { max_request: MAX_REQUEST, ..Config::default() },
-        services: Services { service },
-        metrics: Metrics::default(),
-        tasks: Tasks::new(),
-        memory: Arc::new(Semaphore::new(memory)),
-    });
+    // The largest frame takes all the memory there is.
+    let request_memory = ByteCount(0);
+    let config = Config { max_request: MAX_REQUEST, request_memory, ..Config::default() };
+    let services = Services { service };
+    let shared = Arc::new(Shared::new(config, services, Metrics::default(), Tasks::new()));
+    let memory = shared.memory.available_permits();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime without threads");
     let mut reader = FrameReader::new(bytes, Arc::clone(&shared));

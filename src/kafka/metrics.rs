@@ -25,6 +25,8 @@ pub struct Metrics {
     pub(super) request_bytes: Counter,
     pub(super) response_bytes: Counter,
     pub(super) fetch_sessions: Gauge,
+    pub(super) reply_memory_bytes: Gauge,
+    pub(super) slow_clients: Counter,
 }
 
 impl Metrics {
@@ -49,6 +51,13 @@ impl Metrics {
         let bytes = "Bytes of replies written";
         registry.register_with_unit("kafka_response", bytes, Unit::Bytes, m.response_bytes);
         registry.register("kafka_fetch_sessions", "Cached fetch sessions", m.fetch_sessions);
+        let held = "Memory granted to replies that are not written yet";
+        registry.register("kafka_reply_memory_bytes", held, m.reply_memory_bytes);
+        registry.register(
+            "kafka_slow_clients",
+            "Clients given up because others waited for the memory of replies they did not read",
+            m.slow_clients,
+        );
         metrics
     }
 }

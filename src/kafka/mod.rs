@@ -17,7 +17,9 @@ mod frame;
 mod guard;
 pub mod hostile;
 mod metrics;
+mod out;
 mod reader;
+mod replies;
 mod server;
 mod versions;
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: frame limits, the memory a frame may take, patience. Invariants: memory grows with the
 //! bytes that arrived, never by a declared length; a large frame takes its share of the common
-//! memory whole, once its first 64 KiB arrived, so that frames cannot wait for one another; a
+//! memory whole, once its first 64 KiB (less of very many clients) arrived, so that frames cannot wait for one another; a
 //! started frame that trickles is given up; an idle connection holds next to nothing.
 
 use std::{io, sync::Arc, time::Duration};
@@ -16,7 +16,7 @@ use tokio::{
 use super::{error::BadRequest, server::Shared};
 use crate::env::clock;
 
-/// Frames up to here need no share of the common memory.
+/// Room made at once for the start of a frame, at most.
 const SMALL_BYTES: usize = 64 * 1024;
 /// Room made for one read.
 const READ_BYTES: usize = 16 * 1024;
@@ -79,9 +79,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if self.peek::<2>(4).map(i16::from_be_bytes) != Some(PRODUCE) {
             self.check(length, MAX_PLAIN_BYTES)?;
         }
-        patient(patience, self.fill(total.min(SMALL_BYTES))).await?;
+        let by_right = self.shared.by_right();
+        patient(patience, self.fill(total.min(by_right))).await?;
         let mut memory = None;
-        if total > SMALL_BYTES {
+        if total > by_right {
             let share = u32::try_from(total).unwrap_or(u32::MAX);
             let permits = Arc::clone(&self.shared.memory).acquire_many_owned(share).await;
             memory = Some(permits.map_err(|_| ReadError::TimedOut)?);
@@ -174,24 +175,23 @@ mod tests {
 
     use tokio::{
         io::{AsyncWriteExt, DuplexStream},
-        sync::{Semaphore, watch},
+        sync::watch,
     };
 
     use super::*;
     use crate::{
         env::task::Tasks,
         kafka::{Config, Metrics, Service, Services},
+        types::ByteCount,
     };
 
     fn reader(max_idle: Duration) -> (FrameReader<DuplexStream>, DuplexStream, Arc<Shared>) {
         let (_service, receiver) = watch::channel(Service::Starting);
-        let shared = Arc::new(Shared {
-            config: Config { max_idle, ..Config::default() },
-            services: Services { service: receiver },
-            metrics: Metrics::default(),
-            tasks: Tasks::new(),
-            memory: Arc::new(Semaphore::new(1 << 20)),
-        });
+        // The largest frame takes all the memory there is.
+        let (max_request, request_memory) = (ByteCount((1 << 20) - 4), ByteCount(0));
+        let config = Config { max_idle, max_request, request_memory, ..Config::default() };
+        let services = Services { service: receiver };
+        let shared = Arc::new(Shared::new(config, services, Metrics::default(), Tasks::new()));
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         (FrameReader::new(ours, Arc::clone(&shared)), theirs, shared)
     }
@@ -238,6 +238,16 @@ mod tests {
         let large = reader.next(|| false).await.unwrap();
         assert_eq!(large.bytes.len(), 200_000);
         assert_eq!(shared.memory.available_permits(), (1 << 20) - 200_004);
+    }
+
+    #[tokio::test]
+    async fn what_is_read_by_right_shrinks_with_the_clients_connected() {
+        let (_reader, _client, shared) = reader(Duration::from_secs(60));
+        assert_eq!(shared.by_right(), SMALL_BYTES);
+        shared.metrics.connections.set(20_000);
+        assert_eq!(shared.by_right(), 1024 * 1024 * 1024 / 20_000 - 16 * 1024);
+        shared.metrics.connections.set(1_000_000);
+        assert_eq!(shared.by_right(), 4096);
     }
 
     #[tokio::test]

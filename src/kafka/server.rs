@@ -11,10 +11,11 @@ use super::{
     admission::{Admission, Limits, Pace},
     connection,
     context::Service,
+    replies::Replies,
 };
 use crate::{
     cluster::configs::BrokerConfig,
-    env::{clock, net::TcpListener, task::Tasks},
+    env::{background::Background, clock, net::TcpListener, task::Tasks},
     types::ByteCount,
 };
 
@@ -26,8 +27,15 @@ pub struct Config {
     /// Largest request (`socket.request.max.bytes`).
     pub max_request: ByteCount,
     /// Memory of requests being read or run, all connections together
-    /// (`queued.max.request.bytes`); small requests (64 KiB) are not counted.
+    /// (`queued.max.request.bytes`); small requests (64 KiB, less when very many clients are
+    /// connected) are not counted.
     pub request_memory: ByteCount,
+    /// Memory of replies, all connections together.
+    pub reply_memory: ByteCount,
+    /// Memory of connections as such, with what each may read of a request by right.
+    pub connection_memory: ByteCount,
+    /// Where replies with records out of the bucket are written.
+    pub background: Background,
     /// A connection without a request for this long is closed (`connections.max.idle.ms`).
     pub max_idle: Duration,
 }
@@ -38,6 +46,9 @@ impl Default for Config {
             max_connections: 10_000,
             max_request: ByteCount::mib(100),
             request_memory: ByteCount::mib(512),
+            reply_memory: ByteCount::mib(512),
+            connection_memory: ByteCount::mib(1024),
+            background: Background::none(),
             max_idle: Duration::from_secs(600),
         }
     }
@@ -54,9 +65,35 @@ pub(super) struct Shared {
     pub(super) tasks: Tasks,
     /// Bytes of `request_memory` not taken.
     pub(super) memory: Arc<Semaphore>,
+    pub(super) replies: Replies,
 }
 
+/// What a connection takes that does nothing.
+const IDLE_CONNECTION: u64 = 16 * 1024;
+/// What a connection may read of a request by right, at least...
+const LEAST_BY_RIGHT: u64 = 4 * 1024;
+/// ...and at most.
+const MOST_BY_RIGHT: u64 = 64 * 1024;
+
 impl Shared {
+    pub(super) fn new(config: Config, services: Services, metrics: Metrics, tasks: Tasks) -> Self {
+        // The largest frame takes its length's four bytes too; a share beyond all there is would
+        // wait for ever, and everybody behind it.
+        let largest = config.max_request.0.saturating_add(4);
+        let memory = config.request_memory.0.max(largest);
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let memory = Arc::new(Semaphore::new(memory));
+        let replies = Replies::new(config.reply_memory, metrics.reply_memory_bytes.clone());
+        Self { config, services, metrics, tasks, memory, replies }
+    }
+
+    /// Bytes of a request that a connection reads without asking for memory.
+    pub(super) fn by_right(&self) -> usize {
+        let open = u64::try_from(self.metrics.connections.get()).unwrap_or(0).max(1);
+        let each = (self.config.connection_memory.0 / open).saturating_sub(IDLE_CONNECTION);
+        usize::try_from(each.clamp(LEAST_BY_RIGHT, MOST_BY_RIGHT)).unwrap_or(usize::MAX)
+    }
+
     /// How many may connect, as configured now; `last` stays while nobody serves who knows.
     fn limits(&self, last: Limits) -> Limits {
         let Service::Open(serving) = &*self.services.service.borrow() else { return last };
@@ -76,14 +113,7 @@ impl Server {
         config: Config,
         metrics: Metrics,
     ) {
-        // The largest frame takes its length's four bytes too; a share beyond all there is would
-        // wait for ever, and everybody behind it.
-        let largest = config.max_request.0.saturating_add(4);
-        let memory = config.request_memory.0.max(largest);
-        let memory = usize::try_from(memory).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        let memory = Arc::new(Semaphore::new(memory));
-        let tasks_too = tasks.clone();
-        let shared = Arc::new(Shared { config, services, metrics, tasks: tasks_too, memory });
+        let shared = Arc::new(Shared::new(config, services, metrics, tasks.clone()));
         tasks.spawn("kafka listener", accept(listener, shared));
     }
 }

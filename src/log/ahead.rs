@@ -6,10 +6,12 @@
 //! in order is not read ahead of.
 //!
 //! A reader's window doubles with each read that goes on where its last one ended, from 0.5 to
-//! 32 MiB, and is refilled when half of it is used, so that requests grow with it.
+//! 32 MiB, and is refilled when half of it is used, so that requests grow with it. It shrinks when
+//! what was read ahead left memory unread.
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Range,
     time::Duration,
 };
 
@@ -108,14 +110,16 @@ impl Readers {
         id
     }
 
-    /// The read gave records from `from` up to `next`; what to read ahead of it now.
+    /// The read gave these records, and `waited` for some that were not in memory; what to read
+    /// ahead of it now.
     pub(super) fn finish(
         &mut self,
         id: ReaderId,
-        from: Offset,
-        next: Offset,
+        records: Range<Offset>,
+        waited: bool,
         now: Duration,
     ) -> Option<Plan> {
+        let (from, next) = (records.start, records.end);
         if let Some(reader) = self.readers.get_mut(&id) {
             reader.seen = now;
         }
@@ -132,6 +136,15 @@ impl Readers {
         }
         let in_order = from == reader.next && from > reader.last;
         (reader.last, reader.next) = (from, next);
+        // They were there and left before their reader came: more is read ahead than memory keeps.
+        let evicted = waited && !reader.planned;
+        if evicted && reader.ahead.back().is_some_and(|(end, _)| next <= *end) {
+            self.settled.wasted += reader.ahead_bytes();
+            reader.ahead.clear();
+            // The next read in order doubles it again.
+            reader.window = (reader.window / 4).max(FIRST_WINDOW / 2);
+            return None;
+        }
         while let Some((_, bytes)) = reader.ahead.pop_front_if(|(end, _)| *end <= next) {
             self.settled.used += bytes;
         }
@@ -217,7 +230,7 @@ mod tests {
     fn step(readers: &mut Readers, index: i32, bytes: i64, read: i64) -> Option<u64> {
         let (from, next) = (Offset(read * bytes), Offset((read + 1) * bytes));
         let id = readers.begin(partition(index), from, NOW);
-        let plan = readers.finish(id, from, next, NOW)?;
+        let plan = readers.finish(id, from..next, false, NOW)?;
         let end = plan.from.advance(i64::try_from(plan.bytes).unwrap());
         assert!(readers.claim(id, &[(end, plan.bytes)]));
         readers.done(id);
@@ -235,12 +248,30 @@ mod tests {
     }
 
     #[test]
+    fn the_window_shrinks_when_what_was_read_ahead_left_memory_unread() {
+        let mut readers = Readers::new(64 * MIB);
+        let half = 512 * 1024;
+        replay(&mut readers, 0, half, 40);
+        let id = readers.begin(partition(0), Offset(40 * half), NOW);
+        let before = readers.readers[&id].window;
+        let read = |at: i64| Offset(at * half)..Offset((at + 1) * half);
+        assert_eq!(readers.finish(id, read(40), true, NOW), None);
+        assert_eq!(readers.readers[&id].window, before / 4);
+        assert_eq!(readers.readers[&id].ahead_bytes(), 0);
+        assert!(readers.settle().wasted > 0);
+        // Waiting where nothing was read ahead is no reason.
+        let plan = readers.finish(id, read(41), true, NOW).unwrap();
+        assert_eq!(plan.bytes, before / 2);
+        assert_eq!(plan.from, Offset(42 * half));
+    }
+
+    #[test]
     fn reads_here_and_there_are_not_read_ahead_of() {
         let mut readers = Readers::new(64 * MIB);
         for read in 0..10_000 {
             let from = Offset((read * 7919) % 100_003 * 10);
             let id = readers.begin(partition(0), from, NOW);
-            assert_eq!(readers.finish(id, from, from.advance(5), NOW), None, "{from}");
+            assert_eq!(readers.finish(id, from..from.advance(5), false, NOW), None, "{from}");
         }
         assert!(readers.readers.len() <= MOST_READERS);
     }
@@ -251,7 +282,7 @@ mod tests {
         replay(&mut readers, 0, 1000, 8);
         let (from, later) = (Offset(1 << 40), NOW + FORGET_AFTER);
         let id = readers.begin(partition(0), from, later);
-        assert_eq!(readers.finish(id, from, from.advance(1000), later), None);
+        assert_eq!(readers.finish(id, from..from.advance(1000), false, later), None);
         assert!(readers.settle().wasted > 0);
     }
 
@@ -263,7 +294,7 @@ mod tests {
             for _ in 0..3 {
                 let (from, next) = (Offset(read * 10), Offset(read * 10 + 10));
                 let id = readers.begin(partition(0), from, NOW);
-                plans.extend(readers.finish(id, from, next, NOW).map(|plan| plan.from));
+                plans.extend(readers.finish(id, from..next, false, NOW).map(|plan| plan.from));
                 readers.done(id);
             }
         }
@@ -282,7 +313,7 @@ mod tests {
         for read in 20..100 {
             let (from, next) = (Offset(read * 512 * 1024), Offset((read + 1) * 512 * 1024));
             let id = readers.begin(partition(1), from, later);
-            if let Some(plan) = readers.finish(id, from, next, later) {
+            if let Some(plan) = readers.finish(id, from..next, false, later) {
                 let end = plan.from.advance(i64::try_from(plan.bytes).unwrap());
                 readers.claim(id, &[(end, plan.bytes)]);
                 readers.done(id);
@@ -321,7 +352,7 @@ mod tests {
                 let from = if jump == 0 { at[slot].advance(bytes * 7) } else { at[slot] };
                 let id = readers.begin(partition(index), from, NOW);
                 at[slot] = from.advance(bytes);
-                if let Some(plan) = readers.finish(id, from, at[slot], NOW) {
+                if let Some(plan) = readers.finish(id, from..at[slot], false, NOW) {
                     prop_assert!(plan.from >= at[slot]);
                     let end = plan.from.advance(i64::try_from(plan.bytes).unwrap());
                     readers.claim(id, &[(end, plan.bytes)]);

@@ -12,10 +12,11 @@ use futures::future;
 use crate::{
     cache::{self, Ask, Blocks, Cache, Coming, DiskTier, Fetch, ReaderId, Wanted, Weigh},
     cluster::State,
+    env::background::Background,
     manifest::{self, Manifest, Manifests},
     object::{self, Block, Footer, ProducerSnapshot},
     record::BatchView,
-    store::{Failure, GetError, Key, Store, path},
+    store::{Failure, FailureKind, GetError, Key, Store, path},
     types::{ByteCount, Incarnation, Millis, ObjectId, Offset, PartitionId},
 };
 
@@ -34,6 +35,7 @@ pub struct Objects {
     footers: Cache<ObjectId, Arc<Footer>>,
     manifests: Manifests,
     most_ahead: u64,
+    background: Background,
     metrics: cache::Metrics,
 }
 
@@ -48,8 +50,19 @@ pub struct Parts {
     pub in_flight: ByteCount,
     /// The disk tier, if any.
     pub disk: Option<DiskTier>,
+    /// Where the work of reading is done.
+    pub background: Background,
     /// Metrics of the tiers.
     pub metrics: cache::Metrics,
+}
+
+/// What a read gives.
+#[derive(Debug)]
+pub struct Read {
+    /// Whole batches, in order.
+    pub batches: Vec<Bytes>,
+    /// Whether some of it was not in memory.
+    pub waited: bool,
 }
 
 /// Blocks on their way ahead of a reader.
@@ -119,7 +132,7 @@ impl Objects {
     /// A reader of published records.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, memory, in_flight, disk, metrics } = parts;
+        let Parts { store, memory, in_flight, disk, background, metrics } = parts;
         let eighth = ByteCount(memory.0 / 8);
         let blocks = ByteCount(memory.0 - 2 * eighth.0);
         Self {
@@ -132,9 +145,11 @@ impl Objects {
                 memory: blocks,
                 in_flight,
                 disk,
+                background: background.clone(),
                 metrics: metrics.clone(),
             }),
             footers: Cache::new(eighth),
+            background,
             metrics,
         }
     }
@@ -168,7 +183,16 @@ impl Objects {
     /// # Errors
     /// As `ReadError` says.
     pub async fn footer(&self, at: &ObjectRef) -> Result<Arc<Footer>, ReadError> {
-        let footer = self.footers.get(at.object, self.fill_footer(at)).await;
+        let fill = async {
+            let (this, at) = (self.clone(), *at);
+            let fill = Box::pin(async move { this.fill_footer(&at).await });
+            let filled = self.background.run(fill).await;
+            filled.unwrap_or_else(|interrupted| {
+                let failure = Failure::new(FailureKind::Other, interrupted.to_string());
+                Err(ReadError::Away(failure))
+            })
+        };
+        let footer = self.footers.get(at.object, fill).await;
         footer.map_err(|error| ReadError::clone(&error))
     }
 
@@ -185,23 +209,26 @@ impl Objects {
         partition: PartitionId,
         from: Offset,
         max_bytes: usize,
-    ) -> Result<Vec<Bytes>, ReadError> {
+    ) -> Result<Read, ReadError> {
         let footer = self.footer(at).await?;
         let run = footer.find(partition, from).ok_or(ReadError::Gone)?;
         let first = run.block_of(from).ok_or(ReadError::Gone)?;
         let mut blocks = run.blocks.get(first..).unwrap_or_default();
+        let mut waited = false;
         let mut found = Found { from, max_bytes, bytes: 0, batches: Vec::new() };
         while !blocks.is_empty() {
             let wanted = found.blocks_wanted(blocks);
             let (now, later) = blocks.split_at(wanted.min(blocks.len()));
-            for block in self.get(reader, at, now).await? {
+            let (got, had_to_wait) = self.get(reader, at, now).await?;
+            waited |= had_to_wait;
+            for block in got {
                 if !found.take(block)? {
-                    return Ok(found.batches);
+                    return Ok(Read { batches: found.batches, waited });
                 }
             }
             blocks = later;
         }
-        Ok(found.batches)
+        Ok(Read { batches: found.batches, waited })
     }
 
     /// Batches of `partition` in the first block with a record at or after `time`.
@@ -219,7 +246,7 @@ impl Objects {
         let run = footer.find(partition, base).ok_or(ReadError::Gone)?;
         let block = run.block_of_time(time).and_then(|index| run.blocks.get(index));
         let Some(block) = block else { return Ok(Vec::new()) };
-        let blocks = self.get(NOBODY, at, std::slice::from_ref(block)).await?;
+        let (blocks, _) = self.get(NOBODY, at, std::slice::from_ref(block)).await?;
         let batches: Result<Vec<_>, _> = blocks.into_iter().map(split).collect();
         Ok(batches?.concat())
     }
@@ -284,16 +311,18 @@ impl Objects {
         Ok(Ahead { coming, blocks: wanted, end })
     }
 
-    /// Blocks of one run, in order.
+    /// Blocks of one run, in order, and whether some were not in memory.
     async fn get(
         &self,
         reader: ReaderId,
         at: &ObjectRef,
         blocks: &[Block],
-    ) -> Result<Vec<Bytes>, ReadError> {
+    ) -> Result<(Vec<Bytes>, bool), ReadError> {
         let coming = self.ask(reader, at, blocks).await;
+        let waits = coming.iter().any(|coming| matches!(coming, Coming::Filling(..)));
         // All at once: one that nobody polls does not come.
-        future::try_join_all(coming.into_iter().map(Coming::bytes)).await
+        let got = future::try_join_all(coming.into_iter().map(Coming::bytes)).await?;
+        Ok((got, waits))
     }
 
     async fn ask(

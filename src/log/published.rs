@@ -80,12 +80,12 @@ impl Published {
     }
 
     /// Notes what a reader got and reads ahead of it.
-    fn go_on(&self, reader: ReaderId, from: Offset, batches: &[Bytes]) {
+    fn go_on(&self, reader: ReaderId, from: Offset, batches: &[Bytes], waited: bool) {
         let last = batches.last().and_then(|last| BatchView::parse(last.clone()).ok());
         let Some(next) = last.map(|last| last.end_offset()) else { return };
         let (plan, settled) = {
             let mut readers = self.readers();
-            let plan = readers.finish(reader, from, next, self.clock.boot());
+            let plan = readers.finish(reader, from..next, waited, self.clock.boot());
             (plan, readers.settle())
         };
         self.objects.metrics().note_ahead(AheadOutcome::Used, settled.used);
@@ -148,10 +148,11 @@ impl History for Published {
     ) -> Result<Vec<Bytes>, HistoryError> {
         let Some(at) = self.place(partition, from).await? else { return Ok(Vec::new()) };
         let reader = self.readers().begin(partition, from, self.clock.boot());
-        let batches = self.objects.read(reader, &at, partition, from, max_bytes).await?;
+        let read = self.objects.read(reader, &at, partition, from, max_bytes).await?;
+        let batches = read.batches;
         // A single batch beyond the limit may be left where it is.
         if batches.iter().map(Bytes::len).sum::<usize>() <= max_bytes {
-            self.go_on(reader, from, &batches);
+            self.go_on(reader, from, &batches, read.waited);
         }
         Ok(batches)
     }

@@ -17,7 +17,7 @@ use crate::{
         self, Cluster, Member, Record,
         configs::{Layers, TopicConfig},
     },
-    env::{Env, sim::SimClock, task::Tasks},
+    env::{Env, background::Background, sim::SimClock, task::Tasks},
     metrics::Registry,
     record::{BatchBuilder, BatchView, Compression},
     store::{Faulty, Key, Memory, Store, path},
@@ -190,6 +190,7 @@ pub(super) fn objects(store: &Store) -> Objects {
         memory: ByteCount::mib(8),
         in_flight: ByteCount::mib(8),
         disk: None,
+        background: Background::none(),
         metrics: cache::Metrics::default(),
     })
 }
@@ -211,7 +212,7 @@ pub(super) async fn read(
                 ObjectRef::of_run(manifest.find(from).unwrap())
             }
         };
-        let read = objects.read(ReaderId(1), &at, partition, from, 1 << 20).await.unwrap();
+        let read = objects.read(ReaderId(1), &at, partition, from, 1 << 20).await.unwrap().batches;
         from = BatchView::parse(read.last().unwrap().clone()).unwrap().end_offset();
         batches.extend(read);
     }

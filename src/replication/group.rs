@@ -18,9 +18,9 @@ use crate::{
 
 use super::{Append, BATCH_HEADER_BYTES, Commit, CommittedBatch, Sink, commit::Resolver};
 
-const ARENA_BYTES: usize = 4 * 1024 * 1024;
-/// Retired arenas that are watched for reuse; older ones are freed by their last reader.
-const MOST_RETIRED: usize = 64;
+/// A buffer's size; only a batch larger than that gets a larger one.
+pub(super) const ARENA_BYTES: u64 = 4 * 1024 * 1024;
+const ARENA_LENGTH: usize = 4 * 1024 * 1024;
 
 /// One entry's batches.
 pub(super) struct Group {
@@ -118,6 +118,20 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Nothing, in buffers of `bytes` at most that are kept and used again.
+    pub(super) fn within(bytes: u64) -> Self {
+        let most_retired = usize::try_from(bytes / ARENA_BYTES).unwrap_or(usize::MAX);
+        Self { arenas: Arenas { most_retired, ..Arenas::default() }, ..Self::default() }
+    }
+
+    /// Keeps no buffer that nobody reads.
+    pub(super) fn rest(&mut self) {
+        self.arenas.retired.clear();
+        if self.forming.is_none() && self.full.is_empty() {
+            self.arenas.current = BytesMut::new();
+        }
+    }
+
     /// Bytes of all groups.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
@@ -202,7 +216,9 @@ impl Waiting {
 #[derive(Default)]
 struct Arenas {
     current: BytesMut,
+    /// Watched for reuse; older ones are freed by their last reader.
     retired: VecDeque<BytesMut>,
+    most_retired: usize,
 }
 
 impl Arenas {
@@ -224,7 +240,7 @@ impl Arenas {
         move_to_phase(&mut next, phase % SECTOR_BYTES);
         let retired = std::mem::replace(&mut self.current, next);
         self.retired.push_back(retired);
-        if self.retired.len() > MOST_RETIRED {
+        if self.retired.len() > self.most_retired {
             self.retired.pop_front();
         }
         part
@@ -236,18 +252,18 @@ impl Arenas {
     }
 
     fn next(&mut self, bytes: usize) -> BytesMut {
-        if bytes > ARENA_BYTES {
+        if bytes > ARENA_LENGTH {
             return BytesMut::with_capacity(bytes + SECTOR_BYTES);
         }
         // The oldest is the likeliest to be unread.
         for _ in 0..self.retired.len().min(4) {
             let Some(mut arena) = self.retired.pop_front() else { break };
-            if arena.try_reclaim(ARENA_BYTES + SECTOR_BYTES) {
+            if arena.try_reclaim(ARENA_LENGTH + SECTOR_BYTES) {
                 return arena;
             }
             self.retired.push_back(arena);
         }
-        BytesMut::with_capacity(ARENA_BYTES + SECTOR_BYTES)
+        BytesMut::with_capacity(ARENA_LENGTH + SECTOR_BYTES)
     }
 }
 
@@ -326,18 +342,36 @@ mod tests {
     }
 
     #[test]
+    fn buffers_are_kept_within_their_bytes_and_none_at_rest() {
+        let mut waiting = Waiting::within(3 * ARENA_BYTES);
+        for offset in 0..40 {
+            push(&mut waiting, offset % 200, 1_000_000, 1_000_000);
+            drop(waiting.take());
+            assert!(waiting.arenas.retired.len() <= 3);
+        }
+        assert!(waiting.arenas.current.capacity() > 0);
+        push(&mut waiting, 0, 100, 1000);
+        waiting.rest();
+        assert!(waiting.arenas.retired.is_empty());
+        let waits = waiting.take().unwrap().entry(1, Millis(5));
+        assert_eq!(waits.batches[0].bytes.len(), 100, "what waits stays");
+        waiting.rest();
+        assert_eq!(waiting.arenas.current.capacity(), 0);
+    }
+
+    #[test]
     fn an_arena_nobody_reads_is_used_again() {
-        let mut arenas = Arenas::default();
-        arenas.reserve(ARENA_BYTES, 0);
-        arenas.current.put_bytes(1, ARENA_BYTES);
+        let mut arenas = Arenas { most_retired: 8, ..Arenas::default() };
+        arenas.reserve(ARENA_LENGTH, 0);
+        arenas.current.put_bytes(1, ARENA_LENGTH);
         let first = arenas.current.as_ptr();
         let read = arenas.cut();
-        arenas.reserve(ARENA_BYTES, 0);
+        arenas.reserve(ARENA_LENGTH, 0);
         assert_ne!(arenas.current.as_ptr(), first, "it is still read");
         drop(read);
-        arenas.current.put_bytes(2, ARENA_BYTES);
+        arenas.current.put_bytes(2, ARENA_LENGTH);
         drop(arenas.cut());
-        arenas.reserve(ARENA_BYTES, 0);
+        arenas.reserve(ARENA_LENGTH, 0);
         assert_eq!(arenas.current.as_ptr(), first);
     }
 }

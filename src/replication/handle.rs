@@ -160,6 +160,11 @@ impl Replication {
         Ok(self.shared.folder.read_at(position)?.batches)
     }
 
+    /// Gives up buffers kept for the next batches if there were none since the last call.
+    pub fn rest(&self) {
+        self.shared.rest();
+    }
+
     /// Gives an uploaded segment's files back to the pool, soon.
     pub fn trim(&self, segment: SegmentId) {
         self.shared.trim(segment);

@@ -56,6 +56,8 @@ pub struct Config {
     pub roll_after: Duration,
     /// Synced batches kept in memory, oldest dropped first.
     pub memory: ByteCount,
+    /// Memory for batches that wait for the disk, with the buffer that is being filled.
+    pub waiting: ByteCount,
 }
 
 impl Default for Config {
@@ -65,6 +67,7 @@ impl Default for Config {
             roll_bytes: ByteCount::mib(64),
             roll_after: Duration::from_secs(10),
             memory: ByteCount::mib(128),
+            waiting: ByteCount::mib(32),
         }
     }
 }

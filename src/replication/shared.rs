@@ -19,14 +19,12 @@ use crate::{
 use super::{
     Append, AppendError, AtRisk, ClosedSegment, Commit, Config, EndReason, Metrics,
     commit::Resolver,
-    group::Waiting,
+    group::{ARENA_BYTES, Waiting},
     resident::{Resident, ResidentEntry},
 };
 
 /// An entry takes this much at most, unless one batch is larger: bounds the time of one sync.
 const GROUP_BYTES: u64 = 4 * 1024 * 1024;
-/// What may wait for the WAL thread.
-const WAITING_BYTES: u64 = 32 * 1024 * 1024;
 /// Of a WAL file, what is not payload: its header, an entry's head and rounding.
 const FILE_OVERHEAD_BYTES: u64 = 2048;
 
@@ -49,6 +47,8 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) waiting: Waiting,
+    /// Something was appended since `rest` last looked.
+    appended: bool,
     pub(super) barrier: Option<Resolver>,
     pub(super) asked: Asked,
     pub(super) files: Files,
@@ -103,13 +103,15 @@ impl Shared {
     pub(super) fn new(parts: super::Parts) -> Self {
         let super::Parts { folder, env, config, store_away, metrics, .. } = parts;
         metrics.budget_bytes.set(i64::try_from(config.budget.0).unwrap_or(i64::MAX));
+        let buffers = config.memory.0.saturating_add(config.waiting.0);
+        let state = State { waiting: Waiting::within(buffers), ..State::default() };
         Self {
             folder,
             env,
             config,
             metrics,
             store_away,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             work: Condvar::new(),
             files: Condvar::new(),
             closed: Notify::new(),
@@ -148,6 +150,7 @@ impl Shared {
             self.metrics.refused.inc();
             return Err(refused);
         }
+        state.appended = true;
         let commit = state.waiting.push(append, GROUP_BYTES.min(self.most_payload()));
         drop(state);
         self.work.notify_one();
@@ -171,7 +174,7 @@ impl Shared {
         }
         let budget = self.config.budget.0;
         let limit = if append.internal { budget } else { budget - budget / 10 };
-        let crowded = state.waiting.bytes() > 0 && waiting > WAITING_BYTES;
+        let crowded = state.waiting.bytes() > 0 && waiting > self.most_waiting();
         if state.unuploaded + waiting > limit {
             tracing::warn!(
                 budget_bytes = budget,
@@ -185,6 +188,19 @@ impl Shared {
             return Err(AppendError::Full);
         }
         Ok(())
+    }
+
+    /// Bytes that may wait for the WAL thread: the buffer being filled has its room too.
+    fn most_waiting(&self) -> u64 {
+        self.config.waiting.0.saturating_sub(ARENA_BYTES)
+    }
+
+    /// Gives up buffers kept for the next batches if there were none since the last call.
+    pub(super) fn rest(&self) {
+        let mut state = self.state();
+        if !std::mem::take(&mut state.appended) {
+            state.waiting.rest();
+        }
     }
 
     fn most_payload(&self) -> u64 {

@@ -59,6 +59,7 @@ impl World {
             roll_bytes: ByteCount::kib(64),
             roll_after: Duration::from_secs(3600),
             memory: ByteCount::mib(8),
+            waiting: ByteCount::mib(32),
         };
         let tail = Tail { committed: Mutex::default(), evicted: Mutex::new(Offset::ZERO) };
         Self {

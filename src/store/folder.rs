@@ -234,6 +234,20 @@ impl Bucket for Folder {
         self.blocking(read).await?
     }
 
+    async fn get_pieces(
+        &self,
+        key: &Key,
+        start: u64,
+        lengths: &[usize],
+    ) -> Result<Vec<Bytes>, GetError> {
+        let (key, lengths) = (key.clone(), lengths.to_vec());
+        let read = move |inner: &Inner| -> Result<Vec<Bytes>, GetError> {
+            let found = tree::read_pieces(&inner.path(&key), start, &lengths).map_err(failure)?;
+            inner.present(found).map(|pieces| pieces.into_iter().map(Bytes::from).collect())
+        };
+        self.blocking(read).await?
+    }
+
     async fn head(&self, key: &Key) -> Result<Head, GetError> {
         let key = key.clone();
         let stat = move |inner: &Inner| -> Result<Head, GetError> {

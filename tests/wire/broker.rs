@@ -13,7 +13,7 @@ use proto_kafka::{
     messages::{RequestHeader, ResponseHeader},
     protocol::{Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer},
 };
-use strandline::{broker, config::Settings, env::Env};
+use strandline::{broker, config::Settings, env::Env, types::ByteCount};
 
 static TURN: RwLock<()> = RwLock::new(());
 
@@ -63,6 +63,8 @@ pub fn start_as(advertised: Option<&str>, kafka: &[(&str, &str)]) -> String {
         kafka_listen: Some(address.clone()),
         kafka_advertise: advertised.map(str::to_owned),
         http_listen: Some(format!("127.0.0.1:{}", free_port())),
+        // Room for the largest answers, all tests at once.
+        memory_budget: Some(ByteCount::mib(8192)),
         kafka_pairs: kafka.iter().map(pair).collect(),
         ..Settings::default()
     };

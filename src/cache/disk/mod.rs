@@ -37,8 +37,6 @@ use crate::{
 
 /// Least budget that is worth a folder.
 pub const LEAST_BUDGET: ByteCount = ByteCount::mib(64);
-/// Offered bytes that may wait for the writer.
-const QUEUE_BYTES: u64 = 16 * 1024 * 1024;
 /// Written at most in a second, and at once: a disk of 100 MB/s still syncs in between.
 const BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
 const BURST: u64 = 16 * 1024 * 1024;
@@ -56,6 +54,8 @@ pub struct Parts {
     pub cluster: ClusterId,
     /// Bytes of files at most.
     pub budget: ByteCount,
+    /// Bytes of memory that may wait for the writer; more are not kept.
+    pub queue: ByteCount,
     /// Metrics.
     pub metrics: Metrics,
 }
@@ -79,6 +79,7 @@ pub struct DiskTier {
 /// closes it.
 struct Door {
     queue: Arc<Queue>,
+    most_queued: u64,
     metrics: Metrics,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -110,13 +111,13 @@ impl DiskTier {
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let metrics = parts.metrics.clone();
         let shared = Arc::new(Shared::new(metrics.clone()));
-        let queue = Arc::new(Queue::default());
+        let (queue, most_queued) = (Arc::new(Queue::default()), parts.queue.0);
         let thread = {
             let (shared, queue) = (Arc::clone(&shared), Arc::clone(&queue));
             task::thread("cache-disk", move || live(&parts, &shared, &queue))?
         };
         let thread = Mutex::new(Some(thread));
-        Ok(Self { shared, door: Arc::new(Door { queue, metrics, thread }) })
+        Ok(Self { shared, door: Arc::new(Door { queue, most_queued, metrics, thread }) })
     }
 
     /// Whether a block is said to be here; reading it may find that it is not.
@@ -143,7 +144,7 @@ impl DiskTier {
         }
         let bytes = blocks.iter().map(|(block, _)| block.range.end - block.range.start).sum();
         let mut waiting = self.door.queue.lock();
-        if waiting.bytes.saturating_add(bytes) > QUEUE_BYTES {
+        if waiting.bytes.saturating_add(bytes) > self.door.most_queued {
             self.door.metrics.disk_dropped_bytes.inc_by(bytes);
             return;
         }
@@ -210,7 +211,7 @@ impl Queue {
 
 /// The thread: opens the folder, then writes what is offered.
 fn live(parts: &Parts, shared: &Arc<Shared>, queue: &Queue) {
-    let Parts { env, folder, cluster, budget, metrics } = parts.clone();
+    let Parts { env, folder, cluster, budget, metrics, .. } = parts.clone();
     let (disk, shown) = (Arc::clone(&env.disk), folder.display().to_string());
     let opening = Opening { disk, folder, cluster, budget, metrics };
     let mut tier = match Tier::open(opening, Arc::clone(shared), || !queue.lock().closed) {

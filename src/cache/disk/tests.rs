@@ -332,6 +332,7 @@ async fn what_is_offered_is_found_by_the_next_process() {
         folder: root.path().join("cache"),
         cluster: CLUSTER,
         budget: ByteCount::mib(64),
+        queue: ByteCount::mib(16),
         metrics: Metrics::default(),
     };
     let kept = block(7, 100_000);

@@ -64,6 +64,7 @@ use super::{
     context::{Context, Known},
     error::BadRequest,
     guard::Guarded,
+    replies::Grant,
     versions,
 };
 
@@ -106,6 +107,8 @@ pub(super) struct Call {
 pub(super) enum Answer {
     /// A reply's body.
     Reply(Vec<Bytes>),
+    /// One with records, and the memory they were granted.
+    Records(Vec<Bytes>, Grant),
     /// Nothing (Produce with acks=0).
     Silent,
     /// The end of the connection.

@@ -4,8 +4,8 @@
 //! Owns: the order of that, the spare segments it opens along the way, object ids.
 //! Does not own: when a segment closes (`replication`), object bytes, who reads.
 //! Invariants: segments are published in order; a segment is trimmed only after the record that
-//! publishes it is applied (I19); a bucket that is away delays and never loses; memory is bounded
-//! by `PARALLEL` segments, of each about one object.
+//! publishes it is applied (I19); a bucket that is away delays and never loses; objects being
+//! built or put have their memory granted from before their records are read.
 
 mod error;
 mod ids;
@@ -20,7 +20,7 @@ use futures::{
     future::{self, BoxFuture, FutureExt},
     stream::FuturesOrdered,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tracing::{debug, error};
 
 pub use error::Error;
@@ -56,11 +56,38 @@ pub struct Settings {
     pub object_bytes: ByteCount,
     /// A block is cut at the first batch past this many bytes.
     pub block_bytes: ByteCount,
+    /// Bytes of objects being built and on their way.
+    pub memory: ByteCount,
+}
+
+/// What an object may be longer than it should: an entry, and what the footer needs.
+const OVERSHOOT: ByteCount = ByteCount::mib(4);
+/// Shorter objects would be too many.
+const LEAST_OBJECT: ByteCount = ByteCount::mib(4);
+
+impl Settings {
+    /// For so many bytes of objects being built and put together: two at a time.
+    #[must_use]
+    pub fn within(memory: ByteCount) -> Self {
+        let half = ByteCount((memory.0 / 2).saturating_sub(OVERSHOOT.0));
+        let defaults = Self::default();
+        Self { object_bytes: half.clamp(LEAST_OBJECT, defaults.object_bytes), memory, ..defaults }
+    }
+
+    /// What one object is granted of the memory, in KiB: all of it where that is less.
+    fn grant(&self) -> u32 {
+        kib(ByteCount((self.object_bytes.0 + OVERSHOOT.0).min(self.memory.0)))
+    }
+}
+
+fn kib(bytes: ByteCount) -> u32 {
+    u32::try_from(bytes.0 / 1024).unwrap_or(u32::MAX)
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { object_bytes: ByteCount::mib(64), block_bytes: BLOCK_BYTES }
+        let memory = ByteCount::mib(2 * (64 + 4));
+        Self { object_bytes: ByteCount::mib(64), block_bytes: BLOCK_BYTES, memory }
     }
 }
 
@@ -141,6 +168,8 @@ struct Task {
     incarnation: Incarnation,
     bucket: put::Bucket,
     packer: Packer,
+    /// KiB of memory that no object has.
+    room: Arc<Semaphore>,
     tasks: Tasks,
     metrics: Metrics,
 }
@@ -165,8 +194,10 @@ impl Task {
             settings: parts.settings,
             folded: BTreeMap::new(),
         };
+        let room = usize::try_from(kib(parts.settings.memory)).unwrap_or(usize::MAX);
+        let room = Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS)));
         let metrics = parts.metrics;
-        Self { cluster, replication, env, incarnation, bucket, packer, tasks, metrics }
+        Self { cluster, replication, env, incarnation, bucket, packer, room, tasks, metrics }
     }
 
     /// Uploads until it cannot go on.
@@ -220,12 +251,15 @@ impl Task {
         let background = self.env.background.clone();
         let mut reader = background.blocking(move || replication.read_segment(id)).await??;
         loop {
+            let grant = self.packer.settings.grant();
+            let room = Arc::clone(&self.room).acquire_many_owned(grant).await;
+            let room = room.map_err(|_| Error::Stopped)?;
             let stretch;
             (reader, stretch) =
                 next_stretch(&background, reader, self.packer.settings.object_bytes).await?;
             let last = stretch.last;
             let built = self.packer.pack(id.incarnation, stretch).await?;
-            let put = self.put(built, pace);
+            let put = self.put(built, pace, room);
             if last {
                 let rest = async move {
                     objects.extend(put.await.map_err(|_| Error::Stopped)?);
@@ -238,7 +272,13 @@ impl Task {
     }
 
     /// Puts objects beside whatever else goes on.
-    fn put(&self, built: Vec<Arc<Built>>, pace: Option<Pace>) -> oneshot::Receiver<Vec<NewObject>> {
+    /// `room` is the memory the objects have until they are there.
+    fn put(
+        &self,
+        built: Vec<Arc<Built>>,
+        pace: Option<Pace>,
+        room: OwnedSemaphorePermit,
+    ) -> oneshot::Receiver<Vec<NewObject>> {
         let (tell, put) = oneshot::channel();
         let (bucket, stopping) = (self.bucket.clone(), self.tasks.stopping());
         self.tasks.spawn_behind(&self.env.background, "put", async move {
@@ -247,6 +287,7 @@ impl Task {
                 // Nobody waits any more when the uploader is gone; the sweep finds them.
                 drop(tell.send(objects));
             }
+            drop(room);
         });
         put
     }

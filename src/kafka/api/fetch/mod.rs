@@ -33,6 +33,7 @@ use crate::{
         Metrics,
         context::Context,
         error::{BadRequest, Code, Coded},
+        replies::Grant,
     },
     log::{NotHere, Partition, ReadError},
     types::{LeaderEpoch, Offset},
@@ -77,7 +78,7 @@ pub(super) fn run(call: Call) -> Later {
             Err(code) => return Ok(refused(head, code)),
         };
         wait(&context, &request, &plan.partitions).await;
-        let mut answered = read(&context, version, &request, &plan.partitions).await;
+        let (mut answered, room) = granted(&context, version, &request, &plan.partitions).await;
         let fresh = || i32::try_from(serving.env.entropy.next_u64() >> 33).unwrap_or(0);
         let now = serving.env.clock.boot();
         let told = serving.fetch_sessions.with(|s| s.finish(&plan, &mut answered, now, fresh));
@@ -87,7 +88,7 @@ pub(super) fn run(call: Call) -> Later {
         }
         let leaders = answered.iter().filter_map(|(_, answer)| answer.leader);
         let endpoints = leader::endpoints(&context, leaders);
-        Ok(Answer::Reply(codec::encode(head, answered, &endpoints)))
+        Ok(Answer::Records(codec::encode(head, answered, &endpoints), room))
     })
 }
 
@@ -209,14 +210,53 @@ pub(super) fn check_epoch(known: Option<LeaderEpoch>, current: LeaderEpoch) -> R
     }
 }
 
-/// Reads the partitions in order within the limits of the request.
+/// Reads what there is memory for.
+async fn granted(
+    context: &Context,
+    version: i16,
+    request: &Request,
+    partitions: &[(Key, Asked)],
+) -> (Vec<(Key, Answered)>, Grant) {
+    let (wanted, cold) = wanted(context, request, partitions);
+    let mut room = context.replies.up_to(wanted, cold).await;
+    loop {
+        let answered = read(context, version, request, partitions, room.bytes()).await;
+        let bytes: usize = answered.iter().map(|(_, answer)| answer.bytes()).sum();
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if bytes <= room.bytes() || room.is_whole() {
+            room.shrink(bytes);
+            return (answered, room);
+        }
+        // Its first batch is larger than was granted: the memory first, then the batch.
+        drop((answered, room));
+        room = context.replies.exactly(bytes, cold).await;
+    }
+}
+
+/// Most bytes of records that an answer could have now, and whether some are out of memory.
+fn wanted(context: &Context, request: &Request, partitions: &[(Key, Asked)]) -> (u64, bool) {
+    let (mut bytes, mut cold) = (0_u64, false);
+    for (key, asked) in partitions {
+        if let Ok(partition) = find(context, key) {
+            let after = partition.bytes_after(asked.offset);
+            cold |= after == u64::MAX;
+            bytes = bytes.saturating_add(after.min(u64::try_from(asked.max_bytes).unwrap_or(0)));
+        }
+    }
+    let most = usize::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
+    (bytes.min(u64::try_from(most).unwrap_or(u64::MAX)), cold)
+}
+
+/// Reads the partitions in order within the limits of the request, and `most` bytes.
 async fn read(
     context: &Context,
     version: i16,
     request: &Request,
     partitions: &[(Key, Asked)],
+    most: u64,
 ) -> Vec<(Key, Answered)> {
-    let mut left = usize::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut left = usize::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES).min(most);
     let mut first = true;
     let mut answered = Vec::with_capacity(partitions.len());
     for (key, asked) in partitions {
