@@ -21,7 +21,7 @@ use crate::{
     metrics::Registry,
     store::{self, BucketUrl, CheckError, FailureKind, Store},
     types::{ByteCount, StorageId},
-    wal::{FoundSegment, Identity},
+    wal::{Folder, FoundSegment, Identity},
 };
 
 /// One line of the checklist.
@@ -81,6 +81,8 @@ impl Checklist {
 /// What the WAL folder says of itself.
 #[derive(Default)]
 struct Disk {
+    /// Open, so that nobody else starts on it meanwhile.
+    folder: Option<Folder>,
     identity: Option<Identity>,
     found: Vec<FoundSegment>,
 }
@@ -150,7 +152,7 @@ async fn wal(config: &Config, env: &Env, list: &mut Checklist) -> Disk {
     const ABOUT: &str = "wal folder";
     let path = &config.wal_dir;
     let shown = path.display();
-    match crate::wal::Folder::is_new(path, env) {
+    match Folder::is_new(path, env) {
         Ok(true) => {
             match takes_files(env, &nearest(env, path)) {
                 Ok(()) => list.ok(ABOUT, format!("{shown} is new: a start makes it")),
@@ -192,7 +194,7 @@ async fn wal(config: &Config, env: &Env, list: &mut Checklist) -> Disk {
         let advice = "free some room, or mend the disk; then check again";
         list.failed(ABOUT, format!("{shown} does not take writes"), advice);
     }
-    Disk { identity: Some(identity), found: folder.found() }
+    Disk { identity: Some(identity), found: folder.found(), folder: Some(folder) }
 }
 
 fn advice_on_wal(error: &crate::wal::Error, path: &Path) -> String {
@@ -358,6 +360,14 @@ fn owner(seen: Option<&Seen>, disk: &Disk, list: &mut Checklist) {
         (Some(Seen { cluster, state, .. }), _) => {
             let partitions: usize = state.topics.values().map(|it| it.partitions.len()).sum();
             let (topics, index) = (state.topics.len(), state.index);
+            let newest = |storage| incarnation::newest_of(state, storage);
+            let copy =
+                disk.folder.as_ref().map(|it| it.check_newest(newest(it.identity().storage)));
+            if let Some(Err(error)) = copy {
+                let advice = "keep both as they are; start on the folder and bucket as they were, \
+                              or on an empty folder, which tells what may be missing";
+                return list.failed(ABOUT, error.to_string(), advice);
+            }
             list.ok(
                 ABOUT,
                 format!("{cluster}: {topics} topics, {partitions} partitions, log read to {index}"),

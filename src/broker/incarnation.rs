@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Broker, Error};
 use crate::{
-    cluster::{Applied, Cluster, CommitError, Member, Record},
+    cluster::{Applied, Cluster, CommitError, Member, Record, State},
     config::Config,
     env::{clock, task::Tasks},
     group::{self, Groups},
@@ -22,7 +22,7 @@ use crate::{
     },
     replication::{self, EndReason, Replication},
     store::Store,
-    types::{self, BrokerId, ByteCount, SegmentId},
+    types::{self, BrokerId, ByteCount, SegmentId, StorageId},
     wal::{self, Folder, OpenSegment},
 };
 
@@ -64,7 +64,7 @@ impl Broker {
         cluster: &Cluster,
         objects: &Objects,
     ) -> Result<Incarnation, Error> {
-        self.status.waiting("registering".to_owned());
+        self.status.at("registering");
         let (broker, id) = self.register(folder, cluster).await?;
         let configs = self.topic_configs(broker);
         let settings = upload::Settings::within(self.config.memory.upload);
@@ -110,10 +110,7 @@ impl Broker {
         cluster: &Cluster,
     ) -> Result<(BrokerId, types::Incarnation), Error> {
         let identity = folder.identity();
-        let newest = cluster.with(|state| {
-            let own = state.brokers.values().filter(|it| it.storage == identity.storage);
-            own.map(|broker| broker.incarnation).max()
-        });
+        let newest = cluster.with(|state| newest_of(state, identity.storage));
         self.in_folder(folder, move |folder| folder.begin_registration(newest)).await?;
         let (host, port) = self.config.kafka_advertise.clone();
         let register = Record::Register {
@@ -285,6 +282,12 @@ impl Broker {
         kafka::Server::start(listener, services, &self.tasks, config, self.metrics.kafka.clone());
         Ok(())
     }
+}
+
+/// The newest incarnation the metadata has for a disk.
+pub(super) fn newest_of(state: &State, storage: StorageId) -> Option<types::Incarnation> {
+    let own = state.brokers.values().filter(|broker| broker.storage == storage);
+    own.map(|broker| broker.incarnation).max()
 }
 
 /// The budget given, else 4 GiB or half of what the disk has free.

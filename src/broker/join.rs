@@ -77,7 +77,10 @@ impl Broker {
             config,
             metrics: self.metrics.cluster.clone(),
             at_risk: Arc::new(move || at_risk.now()),
-            phase: Arc::new(move |phase| status.waiting(words(&phase))),
+            phase: Arc::new(move |phase| match words(&phase) {
+                Some(reason) => status.waiting(reason),
+                None => status.at("reading the metadata"),
+            }),
             is_alive: Arc::new(|address, storage| answers(address, storage.to_string()).boxed()),
         };
         let cluster = Cluster::take_over(parts).await?;
@@ -90,14 +93,15 @@ impl Broker {
     }
 }
 
-fn words(phase: &Phase) -> String {
+/// What is waited for, if anything.
+fn words(phase: &Phase) -> Option<String> {
     match phase {
-        Phase::WaitingForBucket { reason } => format!("waiting for the bucket: {reason}"),
-        Phase::WaitingForLease { holder, left } => format!(
-            "waiting for the lease of the broker at {holder} to lapse: {} s left",
-            left.as_secs()
-        ),
-        Phase::Replaying => "reading the metadata".to_owned(),
+        Phase::WaitingForBucket { reason } => Some(format!("waiting for the bucket: {reason}")),
+        Phase::WaitingForLease { holder, left } => {
+            let left = left.as_secs();
+            Some(format!("waiting for the lease of the broker at {holder} to lapse: {left} s left"))
+        }
+        Phase::Replaying => None,
     }
 }
 

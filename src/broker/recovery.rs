@@ -28,7 +28,7 @@ struct Missing {
 impl Broker {
     /// Recovers every former incarnation; waits for an order where records are gone.
     pub(super) async fn recover(&self, parts: &recover::Parts) -> Result<Report, Error> {
-        self.status.waiting("recovering what the WAL folder holds into the bucket".to_owned());
+        self.status.at("recovering what the WAL folder holds into the bucket");
         let mut order: Option<Order> = None;
         loop {
             let recovered = recover::recover(parts, order.is_some()).await;

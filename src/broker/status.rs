@@ -1,7 +1,7 @@
 //! What the broker is doing, as `/readyz`, the log and waiting operators see it.
 //!
 //! Owns: the one place where readiness changes. Invariant: every change of reason is one log
-//! line, so the log tells the same story.
+//! line, so the log tells the same story; steps that every start takes are told at debug.
 
 use tokio::sync::watch;
 
@@ -36,27 +36,41 @@ impl Status {
     }
 
     pub(super) fn serving(&self) {
-        self.set(Readiness { ready: true, reason: "serving".to_owned(), at_risk: None });
+        if self.set(Readiness { ready: true, reason: "serving".to_owned(), at_risk: None }) {
+            tracing::info!("serving");
+        }
     }
 
+    /// Not serving, and it may take long: whoever reads the log wants to know.
     pub(super) fn waiting(&self, reason: String) {
-        self.set(Readiness { ready: false, reason, at_risk: None });
+        if self.set(Readiness { ready: false, reason, at_risk: None }) {
+            tracing::info!(reason = %self.readiness.borrow().reason, "not ready");
+        }
+    }
+
+    /// A step of every start, over in a moment.
+    pub(super) fn at(&self, step: &str) {
+        if self.set(Readiness { ready: false, reason: step.to_owned(), at_risk: None }) {
+            tracing::debug!(step, "not ready");
+        }
     }
 
     pub(super) fn at_risk(&self, reason: String, loss: LossAtRisk) {
-        self.set(Readiness { ready: false, reason, at_risk: Some(loss) });
+        if self.set(Readiness { ready: false, reason, at_risk: Some(loss) }) {
+            tracing::error!(
+                reason = %self.readiness.borrow().reason,
+                advice = "`strandline cluster accept-loss` shows what would be lost",
+                "waiting for an operator"
+            );
+        }
     }
 
-    fn set(&self, next: Readiness) {
-        if *self.readiness.borrow() == next {
-            return;
-        }
-        self.readiness.send_replace(next);
-        let next = self.readiness.borrow();
-        match (next.ready, next.at_risk.is_some()) {
-            (true, _) => tracing::info!("serving"),
-            (false, true) => tracing::error!(reason = %next.reason, "waiting for an operator"),
-            (false, false) => tracing::info!(reason = %next.reason, "not ready"),
-        }
+    /// Whether it is news.
+    fn set(&self, next: Readiness) -> bool {
+        self.readiness.send_if_modified(|readiness| {
+            let changed = *readiness != next;
+            *readiness = next;
+            changed
+        })
     }
 }

@@ -39,6 +39,12 @@ impl Clock for SystemClock {
     }
 }
 
+/// This moment, for timers that aim at a later one.
+#[must_use]
+pub fn moment() -> Instant {
+    Instant::now()
+}
+
 /// Blocks this thread for `duration`: for threads that are not the runtime's.
 pub fn block(duration: Duration) {
     std::thread::sleep(duration);

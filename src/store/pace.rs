@@ -57,7 +57,7 @@ pub(super) fn spread<E: Send + 'static>(
         sent: u64,
         begun: Instant,
     }
-    let state = State { body, rest: Bytes::new(), sent: 0, begun: Instant::now() };
+    let state = State { body, rest: Bytes::new(), sent: 0, begun: clock::moment() };
     stream::unfold(state, move |mut state| async move {
         while state.rest.is_empty() {
             match state.body.next().await? {

@@ -146,6 +146,15 @@ impl Folder {
     /// # Errors
     /// `RolledBack`, `OlderBucket`; `Disk`.
     pub fn begin_registration(&self, newest: Option<Incarnation>) -> Result<(), Error> {
+        self.check_newest(newest)?;
+        self.change_identity(|identity| identity.registering = true)
+    }
+
+    /// Whether neither folder nor bucket is a put-back copy (H10, H38); `newest` as above.
+    ///
+    /// # Errors
+    /// `RolledBack`, `OlderBucket`.
+    pub fn check_newest(&self, newest: Option<Incarnation>) -> Result<(), Error> {
         let Identity { incarnation: local, registering, .. } = self.identity();
         if let Some(newest) = newest.filter(|newest| Some(*newest) > local && !registering) {
             return Err(Error::RolledBack { folder: self.inner.path.clone(), local, newest });
@@ -155,7 +164,7 @@ impl Folder {
         {
             return Err(Error::OlderBucket { folder: self.inner.path.clone(), local, newest });
         }
-        self.change_identity(|identity| identity.registering = true)
+        Ok(())
     }
 
     /// Notes the registration; to be called before any segment of it is written.

@@ -147,6 +147,20 @@ fn folder_and_bucket_of_two_clusters_are_not_taken_for_one() {
     Checked::of(&lost).is("cluster", "failed", "the bucket has none");
 }
 
+#[test]
+fn a_copy_of_the_wal_folder_that_was_put_back_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup::folders(root.path());
+    drained(setup.start());
+    let copy = root.path().join("copy");
+    let copied = Command::new("cp").arg("-r").args([&setup.wal, &copy]).status().unwrap();
+    assert!(copied.success());
+    drained(setup.start());
+    assert!(Checked::of(&setup).ok);
+    let back = Setup { wal: copy, ..setup };
+    Checked::of(&back).is("cluster", "failed", "a copy or snapshot was put back");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_failed_line_says_what_to_do() {
     let (root, double) = (tempfile::tempdir().unwrap(), S3Double::start().await);
