@@ -42,6 +42,36 @@ fn bench_reads_what_it_wrote() {
 }
 
 #[test]
+fn bench_measures_what_came_after_the_warm_up_and_reads_as_often_as_told() {
+    let root = tempfile::tempdir().unwrap();
+    let broker = Setup::folders(root.path()).start();
+    let address = broker.kafka();
+    let warm = ["--warm-up", "300ms", "--duration", "300ms", "--rate", "1000"];
+    let written = bench("latency", &address, &warm);
+    let (all, measured) = (written["bytes_in_all"].as_u64().unwrap(), &written["bytes"]);
+    assert!(measured.as_u64().unwrap() < all, "{written}");
+    let requests = written["requests"].as_u64().unwrap();
+    assert!((1..=300).contains(&requests), "what was due before is not measured: {written}");
+    let read = bench("consume", &address, &["--times", "3"]);
+    assert_eq!(read["bytes"].as_u64().unwrap(), 3 * all);
+}
+
+#[test]
+fn bench_reads_the_objects_of_a_bucket() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup::folders(root.path());
+    let broker = setup.start();
+    let written = bench("produce", &broker.kafka(), &["--records", "5000"]);
+    assert!(broker.drain(std::time::Duration::from_secs(60)).success());
+    let more = ["--bucket", &setup.bucket, "--range-bytes", "1MiB", "--json"];
+    let done = strandline(&[&["bench", "bucket"], &more[..]].concat());
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let read: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    let (read, written) = (read["bytes"].as_u64().unwrap(), written["bytes"].as_u64().unwrap());
+    assert!(read >= written, "{read} bytes in the bucket of {written} written");
+}
+
+#[test]
 fn bench_says_what_is_missing() {
     let root = tempfile::tempdir().unwrap();
     let broker = Setup::folders(root.path()).start();

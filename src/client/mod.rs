@@ -8,6 +8,7 @@ mod error;
 mod frame;
 pub mod hostile;
 mod log;
+mod prepared;
 
 use bytes::BytesMut;
 use proto_kafka::protocol::{Request, StrBytes};
@@ -15,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 
 pub use error::Error;
 pub use log::{Fetched, ProduceAck};
+pub use prepared::PreparedProduce;
 
 use crate::env::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 

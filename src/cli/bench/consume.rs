@@ -15,7 +15,7 @@ use super::{
     Consume, Reading, Replay, Run,
     progress::Progress,
     report::{Load, Report, Tally},
-    target::{Lane, Leaders, Target},
+    target::{LATEST, Lane, Leaders, Target},
 };
 use crate::{
     client::Connection,
@@ -26,11 +26,11 @@ use crate::{
 /// The version every broker from Kafka 2.3 on speaks.
 const VERSION: i16 = 11;
 const MAX_WAIT_MS: i32 = 500;
-/// `timestamp` of ListOffsets for a partition's two ends.
-const LATEST: i64 = -1;
+/// `timestamp` of ListOffsets for a partition's start.
 const EARLIEST: i64 = -2;
 
 /// Where one partition is read from, and to.
+#[derive(Clone)]
 struct Span {
     next: Offset,
     /// Exclusive; `None` reads on as records come.
@@ -43,20 +43,24 @@ struct Reader {
     topic: TopicName,
     reading: Reading,
     spans: BTreeMap<i32, Span>,
+    /// How often they are read.
+    times: u32,
     progress: Progress,
 }
 
 pub(super) async fn once(order: &Consume) -> anyhow::Result<Report> {
     let leaders = order.run.target.leaders(None).await?;
     let lanes = vec![leaders.share(order.connections.min(u32::try_from(leaders.partitions())?))];
-    let (tallies, _, took) = run(&order.run, order.reading, order.tail, lanes).await?;
+    let way = Way { reading: order.reading, tail: order.tail, times: order.times };
+    let (tallies, _, took) = run(&order.run, way, lanes).await?;
     report("consume", &order.run, &leaders, took, &tallies)
 }
 
 pub(super) async fn many_times(order: &Replay) -> anyhow::Result<Report> {
     let leaders = order.run.target.leaders(None).await?;
     let lanes = (0..order.consumers).map(|_| leaders.share(1)).collect();
-    let (tallies, each, took) = run(&order.run, order.reading, false, lanes).await?;
+    let way = Way { reading: order.reading, tail: false, times: 1 };
+    let (tallies, each, took) = run(&order.run, way, lanes).await?;
     Ok(report("replay", &order.run, &leaders, took, &tallies)?.with_each(&each))
 }
 
@@ -67,26 +71,29 @@ fn report(
     took: Duration,
     tallies: &[Tally],
 ) -> anyhow::Result<Report> {
-    let partitions = leaders.partitions();
-    Report::of(&Load { name, topic: &run.target.topic, partitions, took }, tallies)
+    let (partitions, connections) = (leaders.partitions(), tallies.len());
+    Report::of(&Load { name, topic: &run.target.topic, partitions, connections, took }, tallies)
+}
+
+/// How every consumer reads.
+#[derive(Clone, Copy)]
+struct Way {
+    reading: Reading,
+    tail: bool,
+    times: u32,
 }
 
 type Outcome = (Vec<Tally>, Vec<(u64, Duration)>, Duration);
 
 /// Runs each consumer's connections; gives each connection's tally, each consumer's bytes and
 /// time, and the time of all.
-async fn run(
-    run: &Run,
-    reading: Reading,
-    tail: bool,
-    consumers: Vec<Vec<Lane>>,
-) -> anyhow::Result<Outcome> {
+async fn run(run: &Run, way: Way, consumers: Vec<Vec<Lane>>) -> anyhow::Result<Outcome> {
     let env = Env::real();
     let mut ready = Vec::new();
     for lanes in consumers {
         let mut connections = Vec::new();
         for lane in lanes {
-            connections.push(open(&run.target, lane, tail).await?);
+            connections.push(open(&run.target, lane, way.tail).await?);
         }
         ready.push(connections);
     }
@@ -99,7 +106,8 @@ async fn run(
         async move {
             let readers = connections.into_iter().map(|(connection, spans)| {
                 let (topic, progress) = (topic.clone(), progress.clone());
-                Reader { connection, topic, reading, spans, progress }.read()
+                let Way { reading, times, .. } = way;
+                Reader { connection, topic, reading, spans, times, progress }.read()
             });
             let tallies = try_join_all(readers).await?;
             Ok::<_, anyhow::Error>((tallies, progress.took()))
@@ -137,18 +145,25 @@ async fn open(
 impl Reader {
     /// Reads until every partition is at its end, or the run is over.
     async fn read(self) -> anyhow::Result<Tally> {
-        let Self { connection, topic, reading, mut spans, progress } = self;
+        let Self { connection, topic, reading, spans: whole, mut times, progress } = self;
         let (mut sender, mut receiver) = connection.split();
         let mut tally = Tally::new()?;
+        let mut spans = whole.clone();
         loop {
             spans.retain(|_, span| span.end.is_none_or(|end| span.next < end));
+            if spans.is_empty() && times > 1 {
+                times -= 1;
+                spans.clone_from(&whole);
+                continue;
+            }
             if spans.is_empty() || !progress.claim(0) {
                 return Ok(tally);
             }
             let asked = progress.now();
             sender.send(VERSION, &request(&topic, reading, &spans)).await?;
             let answer = receiver.receive::<FetchRequest>(VERSION).await?;
-            tally.took(progress.now().saturating_sub(asked));
+            let now = progress.now();
+            progress.answered(&mut tally, asked, now);
             for partition in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
                 if partition.error_code != 0 {
                     // It stays refused: asking again would only count it again.
@@ -160,7 +175,7 @@ impl Reader {
                 let found = Found::in_batches(&partition.records.unwrap_or_default());
                 span.next = found.next.unwrap_or(span.next).max(span.next);
                 progress.claim(found.records);
-                progress.done(&mut tally, found.records, found.bytes);
+                progress.done(&mut tally, now, found.records, found.bytes);
             }
         }
     }

@@ -1,9 +1,10 @@
 //! `strandline bench`: load on any Kafka-compatible cluster, and what it measured.
 //!
-//! Owns: the four loads, their settings, the report. Does not own: the wire (`client`).
+//! Owns: the loads, their settings, the report. Does not own: the wire (`client`).
 //! Invariants: a request that was due is measured from when it was due, sent or not (no
 //! coordinated omission); with no rate given it is measured from when it was sent.
 
+mod bucket;
 mod consume;
 mod pace;
 mod payload;
@@ -29,6 +30,9 @@ pub(super) enum Action {
     Latency(Latency),
     /// Read a topic from its beginning by many consumers at once, each all of it
     Replay(Replay),
+    /// Read the objects of records in a bucket by parallel ranged GETs, with no broker: what a
+    /// replay from it can reach
+    Bucket(bucket::Bucket),
 }
 
 /// How long a load goes on and how it is reported.
@@ -39,7 +43,10 @@ struct Run {
     /// Stop after this time
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = config::duration)]
     duration: Duration,
-    /// Stop after this many records, if that comes first
+    /// Go on this long before anything is measured
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = config::duration)]
+    warm_up: Duration,
+    /// Stop after this many records, those of the warm-up among them, if that comes first
     #[arg(long, value_name = "N")]
     records: Option<u64>,
     /// Print the result as JSON
@@ -105,8 +112,11 @@ pub(super) struct Consume {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
     /// Start at the end and read what is being written
-    #[arg(long)]
+    #[arg(long, conflicts_with = "times")]
     tail: bool,
+    /// Read all of it so many times, one after the other
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    times: u32,
 }
 
 #[derive(Args, Debug)]
@@ -153,16 +163,24 @@ fn acks(text: &str) -> Result<i16, String> {
 }
 
 pub(super) fn run(action: &Action) -> anyhow::Result<ExitCode> {
+    match action {
+        Action::Produce(order) => put(produce::at_full_speed(order), &order.run),
+        Action::Latency(order) => put(produce::one_by_one(order), &order.run),
+        Action::Consume(order) => put(consume::once(order), &order.run),
+        Action::Replay(order) => put(consume::many_times(order), &order.run),
+        Action::Bucket(order) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(bucket::read(order))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Puts the load on and reports.
+fn put(load: impl Future<Output = anyhow::Result<Report>>, run: &Run) -> anyhow::Result<ExitCode> {
     // One thread: the load generator should leave the other cores to the broker beside it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (report, json): (Report, bool) = runtime.block_on(async {
-        Ok::<_, anyhow::Error>(match action {
-            Action::Produce(order) => (produce::at_full_speed(order).await?, order.run.json),
-            Action::Latency(order) => (produce::one_by_one(order).await?, order.run.json),
-            Action::Consume(order) => (consume::once(order).await?, order.run.json),
-            Action::Replay(order) => (consume::many_times(order).await?, order.run.json),
-        })
-    })?;
-    report.print(json)?;
+    let report = runtime.block_on(load)?;
+    report.print(run.json)?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -23,17 +23,20 @@ pub(super) fn due(n: u64, rate: f64) -> Duration {
     Duration::try_from_secs_f64(n / rate).unwrap_or(Duration::MAX)
 }
 
-/// Sends the due times (boot time) of `rate` a second until `end` or nobody listens. A thread of
-/// its own, for the runtime's timer is only good to a millisecond.
+/// Sends the due times (boot time) of `rate` a second until `end`, to `connections` receivers in
+/// turn. A thread of its own, for the runtime's timer is only good to a millisecond.
 pub(super) fn start(
     clock: Arc<dyn Clock>,
     rate: f64,
     end: Duration,
-) -> std::io::Result<mpsc::Receiver<Duration>> {
-    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    connections: usize,
+) -> std::io::Result<Vec<mpsc::Receiver<Duration>>> {
+    let waiting = (WAITING_MAX / connections.max(1)).max(1);
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        (0..connections).map(|_| mpsc::channel(waiting)).unzip();
     let pacer = move || {
         let began = clock.boot();
-        for n in 0.. {
+        for (n, sender) in (0..).zip(senders.iter().cycle()) {
             let at = began.saturating_add(due(n, rate));
             if at >= end {
                 break;
@@ -44,9 +47,9 @@ pub(super) fn start(
             }
         }
     };
-    // It ends by itself when its receiver does; there is nothing to join for.
+    // It ends by itself when a receiver does; there is nothing to join for.
     drop(task::thread("pacer", pacer)?);
-    Ok(receiver)
+    Ok(receivers)
 }
 
 #[cfg(test)]
@@ -58,5 +61,20 @@ mod tests {
         assert_eq!(due(0, 500.0), Duration::ZERO);
         assert_eq!(due(1, 500.0), Duration::from_millis(2));
         assert_eq!(due(5_000, 500.0), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn connections_have_their_turns_and_the_rate_is_that_of_all() {
+        let clock = Arc::new(clock::SystemClock);
+        let end = clock.boot() + Duration::from_millis(20);
+        let mut waiting = start(clock, 1_000_000.0, end, 3).unwrap();
+        let mut next = || {
+            let due = |ticks: &mut mpsc::Receiver<_>| ticks.blocking_recv().unwrap();
+            waiting.iter_mut().map(due).collect::<Vec<Duration>>()
+        };
+        let (first, second) = (next(), next());
+        let micros = Duration::from_micros;
+        assert_eq!(first, [first[0], first[0] + micros(1), first[0] + micros(2)]);
+        assert_eq!(second[0], first[0] + micros(3));
     }
 }

@@ -3,7 +3,7 @@
 //! Each connection has a half that sends and a half that hears; between them stand the requests
 //! in flight, at most as many as a window allows.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -21,7 +21,7 @@ use super::{
     target::Lane,
 };
 use crate::{
-    client::{Receiver, Sender},
+    client::{PreparedProduce, Receiver, Sender},
     env::{Env, task::Tasks},
     record::Compression,
 };
@@ -98,17 +98,18 @@ async fn run(run: &Run, shape: &Shape, plan: Plan) -> anyhow::Result<Report> {
     let progress = Progress::begin(run, &env);
     let tasks = Tasks::new();
     progress.show(&tasks)?;
-    let share = u32::try_from(connections.len()).map_or(f64::INFINITY, f64::from);
+    let count = connections.len();
+    let mut ticks: Vec<_> = match plan.rate {
+        Some(rate) => pace::start(env.clock.clone(), rate, progress.end(), count)?,
+        None => Vec::new(),
+    };
+    // One for all: a histogram is large, and this is one thread.
+    let tally = Rc::new(RefCell::new(Tally::new()?));
     let mut halves = Vec::new();
     for (lane, (sender, receiver)) in connections {
-        let ticks = match plan.rate {
-            Some(rate) => Some(pace::start(env.clock.clone(), rate / share, progress.end())?),
-            None => None,
-        };
+        let ticks = ticks.pop();
         let writer = Writer {
-            lane,
-            topic: run.target.name(),
-            acks: plan.acks,
+            prepared: prepare(&sender, &lane, &run.target.name(), plan.acks)?,
             batches: batches.clone(),
             records: plan.content.records,
             window: Arc::new(Semaphore::new(usize::try_from(plan.in_flight)?)),
@@ -116,23 +117,44 @@ async fn run(run: &Run, shape: &Shape, plan: Plan) -> anyhow::Result<Report> {
         };
         let (sent, waiting) = mpsc::channel(usize::try_from(plan.in_flight)?);
         let records = plan.content.records;
-        let listener = listen(receiver, waiting, records, progress.clone());
+        let listener = listen(receiver, waiting, records, progress.clone(), tally.clone());
         halves.push(async { tokio::try_join!(writer.send(sender, ticks, sent), listener) });
     }
     let done = try_join_all(halves).await;
     let took = progress.took();
     tasks.stop().await;
-    let tallies: Vec<Tally> = done?.into_iter().map(|(_, tally)| tally).collect();
+    drop(done?);
     let partitions = leaders.partitions();
-    let load = Load { name: plan.name, topic: &run.target.topic, partitions, took };
-    Report::of(&load, &tallies)
+    let load =
+        Load { name: plan.name, topic: &run.target.topic, partitions, connections: count, took };
+    Report::of(&load, std::slice::from_ref(&tally.borrow()))
+}
+
+/// A request for each partition of `lane`.
+fn prepare(
+    sender: &Sender,
+    lane: &Lane,
+    topic: &TopicName,
+    acks: i16,
+) -> anyhow::Result<Vec<PreparedProduce>> {
+    let prepare = |partition: &i32| {
+        let data =
+            PartitionProduceData::default().with_index(*partition).with_records(Some(Bytes::new()));
+        let topic =
+            TopicProduceData::default().with_name(topic.clone()).with_partition_data(vec![data]);
+        let request = ProduceRequest::default()
+            .with_acks(acks)
+            .with_timeout_ms(TIMEOUT_MS)
+            .with_topic_data(vec![topic]);
+        Ok(sender.prepare(VERSION, &request)?)
+    };
+    lane.partitions.iter().map(prepare).collect()
 }
 
 /// The sending half of one connection, which it gives back at the end.
 struct Writer {
-    lane: Lane,
-    topic: TopicName,
-    acks: i16,
+    /// By partition.
+    prepared: Vec<PreparedProduce>,
     batches: Arc<[Bytes]>,
     records: u64,
     window: Arc<Semaphore>,
@@ -141,13 +163,13 @@ struct Writer {
 
 impl Writer {
     async fn send(
-        self,
+        mut self,
         mut sender: Sender,
         mut ticks: Option<mpsc::Receiver<Duration>>,
         sent: mpsc::Sender<Sent>,
     ) -> anyhow::Result<Sender> {
-        let partitions = self.lane.partitions.iter().cycle();
-        for (partition, batch) in partitions.zip(self.batches.iter().cycle()) {
+        let (mut turn, partitions) = (0, self.prepared.len());
+        for batch in self.batches.iter().cycle() {
             let due = match &mut ticks {
                 Some(ticks) => ticks.recv().await,
                 None => Some(Duration::ZERO),
@@ -164,21 +186,12 @@ impl Writer {
             if sent.send(Sent { due, bytes, _place: place }).await.is_err() {
                 break;
             }
-            sender.send(VERSION, &self.request(*partition, batch.clone())).await?;
+            let Some(request) = self.prepared.get_mut(turn) else { break };
+            sender.send_prepared(request, batch).await?;
+            turn = (turn + 1) % partitions;
         }
         // Closed now, the connection would end before its last answers.
         Ok(sender)
-    }
-
-    fn request(&self, partition: i32, batch: Bytes) -> ProduceRequest {
-        let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
-        let topic = TopicProduceData::default()
-            .with_name(self.topic.clone())
-            .with_partition_data(vec![data]);
-        ProduceRequest::default()
-            .with_acks(self.acks)
-            .with_timeout_ms(TIMEOUT_MS)
-            .with_topic_data(vec![topic])
     }
 }
 
@@ -188,16 +201,18 @@ async fn listen(
     mut waiting: mpsc::Receiver<Sent>,
     records: u64,
     progress: Progress,
-) -> anyhow::Result<Tally> {
-    let mut tally = Tally::new()?;
+    tally: Rc<RefCell<Tally>>,
+) -> anyhow::Result<()> {
     while let Some(sent) = waiting.recv().await {
         let answer = receiver.receive::<ProduceRequest>(VERSION).await?;
-        tally.took(progress.now().saturating_sub(sent.due));
+        let now = progress.now();
+        let mut tally = tally.borrow_mut();
+        progress.answered(&mut tally, sent.due, now);
         let partitions = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
         match partitions.map(|partition| partition.error_code).find(|code| *code != 0) {
-            None => progress.done(&mut tally, records, sent.bytes),
+            None => progress.done(&mut tally, now, records, sent.bytes),
             Some(code) => tally.refused(code),
         }
     }
-    Ok(tally)
+    Ok(())
 }

@@ -23,7 +23,8 @@ const EVERY: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub(super) struct Progress {
     clock: Arc<dyn Clock>,
-    began: Duration,
+    /// From when on what is done is measured: the warm-up's end.
+    from: Duration,
     end: Duration,
     shared: Arc<Shared>,
 }
@@ -47,8 +48,9 @@ impl Progress {
             bytes: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
         };
-        let end = began.saturating_add(run.duration);
-        Self { clock: env.clock.clone(), began, end, shared: Arc::new(shared) }
+        let from = began.saturating_add(run.warm_up);
+        let end = from.saturating_add(run.duration);
+        Self { clock: env.clock.clone(), from, end, shared: Arc::new(shared) }
     }
 
     /// Boot time at which the run ends.
@@ -60,8 +62,16 @@ impl Progress {
         self.clock.boot()
     }
 
+    /// How long it has been measured.
     pub(super) fn took(&self) -> Duration {
-        self.now().saturating_sub(self.began)
+        self.now().saturating_sub(self.from)
+    }
+
+    /// Notes how long the request took that was due at `due` and answered at `answered`.
+    pub(super) fn answered(&self, tally: &mut Tally, due: Duration, answered: Duration) {
+        if due >= self.from {
+            tally.took(answered.saturating_sub(due));
+        }
     }
 
     /// Whether `records` more may be asked for; if so they are counted as asked for.
@@ -80,9 +90,12 @@ impl Progress {
         self.shared.stopped.load(Relaxed) || self.now() >= self.end
     }
 
-    /// Counts what has been done, in `tally` and on the line.
-    pub(super) fn done(&self, tally: &mut Tally, records: u64, bytes: u64) {
-        tally.done(records, bytes);
+    /// Counts what has been done by `now`, in `tally` and on the line.
+    pub(super) fn done(&self, tally: &mut Tally, now: Duration, records: u64, bytes: u64) {
+        tally.sent(bytes);
+        if now >= self.from {
+            tally.done(records, bytes);
+        }
         self.shared.records.fetch_add(records, Relaxed);
         self.shared.bytes.fetch_add(bytes, Relaxed);
     }

@@ -12,9 +12,11 @@ use crate::cli::output;
 /// The longest latency told apart from longer ones, in microseconds.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// What one connection saw.
+/// What connections saw, one or many together.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
+    /// Bytes of the warm-up too.
+    bytes_in_all: u64,
     pub(super) records: u64,
     pub(super) bytes: u64,
     /// Times of requests, in microseconds.
@@ -26,7 +28,7 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new() -> anyhow::Result<Self> {
         let latency = Histogram::new_with_bounds(1, LONGEST_US, 3)?;
-        Ok(Self { records: 0, bytes: 0, latency, refused: BTreeMap::new() })
+        Ok(Self { bytes_in_all: 0, records: 0, bytes: 0, latency, refused: BTreeMap::new() })
     }
 
     pub(super) fn took(&mut self, time: Duration) {
@@ -38,11 +40,25 @@ impl Tally {
         self.bytes += bytes;
     }
 
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.bytes_in_all += bytes;
+    }
+
     pub(super) fn refused(&mut self, code: i16) {
         *self.refused.entry(code).or_default() += 1;
     }
 
+    pub(super) fn megabytes(&self) -> f64 {
+        number(self.bytes) / 1e6
+    }
+
+    pub(super) fn percentiles(&self) -> Percentiles {
+        let at = |quantile| ms(self.latency.value_at_quantile(quantile));
+        Percentiles { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: ms(self.latency.max()) }
+    }
+
     fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.sent(other.bytes_in_all);
         self.done(other.records, other.bytes);
         self.latency.add(&other.latency)?;
         for (code, count) in &other.refused {
@@ -61,6 +77,8 @@ pub(super) struct Report {
     connections: usize,
     records: u64,
     bytes: u64,
+    /// With those of the warm-up: what the cluster had to do.
+    bytes_in_all: u64,
     seconds: f64,
     records_per_second: f64,
     megabytes_per_second: f64,
@@ -73,12 +91,13 @@ pub(super) struct Report {
     refused: BTreeMap<i16, u64>,
 }
 
+/// Milliseconds.
 #[derive(Debug, Serialize)]
-struct Percentiles {
-    p50: f64,
-    p99: f64,
-    p999: f64,
-    max: f64,
+pub(super) struct Percentiles {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) p999: f64,
+    pub(super) max: f64,
 }
 
 /// How evenly consumers were served.
@@ -94,36 +113,31 @@ pub(super) struct Load<'a> {
     pub(super) name: &'static str,
     pub(super) topic: &'a str,
     pub(super) partitions: usize,
+    pub(super) connections: usize,
     pub(super) took: Duration,
 }
 
 impl Report {
-    /// Of connections that worked together.
+    /// Of tallies that belong together.
     pub(super) fn of(load: &Load<'_>, tallies: &[Tally]) -> anyhow::Result<Self> {
         let mut all = Tally::new()?;
         for tally in tallies {
             all.add(tally)?;
         }
-        let at = |quantile| ms(all.latency.value_at_quantile(quantile));
-        let latency_ms = Percentiles {
-            p50: at(0.5),
-            p99: at(0.99),
-            p999: at(0.999),
-            max: ms(all.latency.max()),
-        };
         let seconds = load.took.as_secs_f64().max(1e-9);
         Ok(Self {
             load: load.name,
             topic: load.topic.to_owned(),
             partitions: load.partitions,
-            connections: tallies.len(),
+            connections: load.connections,
             records: all.records,
             bytes: all.bytes,
+            bytes_in_all: all.bytes_in_all,
             seconds,
             records_per_second: number(all.records) / seconds,
-            megabytes_per_second: number(all.bytes) / 1e6 / seconds,
+            megabytes_per_second: all.megabytes() / seconds,
             requests: all.latency.len(),
-            latency_ms,
+            latency_ms: all.percentiles(),
             each: None,
             refused: all.refused,
         })
@@ -190,7 +204,8 @@ mod tests {
     use super::*;
 
     fn load() -> Load<'static> {
-        Load { name: "produce", topic: "t", partitions: 1, took: Duration::from_secs(2) }
+        let took = Duration::from_secs(2);
+        Load { name: "produce", topic: "t", partitions: 1, connections: 2, took }
     }
 
     #[test]

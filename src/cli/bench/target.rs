@@ -1,6 +1,6 @@
 //! The cluster and topic under load: who leads what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -12,14 +12,20 @@ use proto_kafka::{
     protocol::StrBytes,
 };
 
-use crate::{client::Connection, config, env::clock};
+use crate::{
+    client::{Connection, Error},
+    config,
+    env::clock,
+};
 
 /// Versions that Kafka 2.1 and everything since speaks.
 const METADATA: i16 = 5;
 const CREATE_TOPICS: i16 = 3;
 const UNKNOWN_TOPIC: i16 = 3;
+/// `timestamp` of ListOffsets for the end of a partition.
+pub(super) const LATEST: i64 = -1;
 /// How often leaders are asked for while a new topic has none.
-const ATTEMPTS: u32 = 100;
+const ATTEMPTS: u32 = 600;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 #[derive(Args, Debug)]
@@ -63,7 +69,12 @@ impl Target {
         let mut created = false;
         for _ in 0..ATTEMPTS {
             match self.ask(&mut connection).await? {
-                Ok(leaders) => return Ok(leaders),
+                Ok(leaders) => {
+                    if created {
+                        self.wait_served(&leaders).await?;
+                    }
+                    return Ok(leaders);
+                }
                 Err(UNKNOWN_TOPIC) if !created => {
                     let Some(partitions) = partitions else {
                         bail!(
@@ -78,6 +89,26 @@ impl Target {
             }
         }
         bail!("the topic {} has partitions without a leader", self.topic)
+    }
+
+    /// Waits until the leaders of a new topic know that they lead it, which may be later than
+    /// others say so.
+    async fn wait_served(&self, leaders: &Leaders) -> anyhow::Result<()> {
+        let mut connections: BTreeMap<&str, Connection> = BTreeMap::new();
+        for (partition, leader) in &leaders.0 {
+            let connection = match connections.entry(leader) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(absent) => absent.insert(self.connect(leader).await?),
+            };
+            for attempt in 1.. {
+                match connection.list_offset(&self.topic, *partition, LATEST).await {
+                    Ok(_) => break,
+                    Err(Error::Refused(_)) if attempt < ATTEMPTS => clock::sleep(PAUSE).await,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The leaders, or the code of the first thing that stands in the way.
