@@ -202,6 +202,7 @@ impl Broker {
             objects: objects.clone(),
             env: self.env.clone(),
             configs: configs.clone(),
+            metrics: self.metrics.retention.clone(),
             settings: retention::Settings {
                 check_every: config.retention_check,
                 manifest_after: config.manifest_after,
@@ -278,7 +279,10 @@ impl Broker {
         })));
         let Some(listener) = self.door.open()? else { return Ok(()) };
         let config = self.kafka_config();
-        let services = kafka::Services { service: self.service.subscribe() };
+        let services = kafka::Services {
+            service: self.service.subscribe(),
+            clock: Arc::clone(&self.env.clock),
+        };
         kafka::Server::start(listener, services, &self.tasks, config, self.metrics.kafka.clone());
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::{
     cache, cluster,
     config::Memory,
     group, kafka,
-    log::{self, upload},
+    log::{self, retention, upload},
     metrics::Registry,
     replication, store,
 };
@@ -24,6 +24,7 @@ pub(super) struct Metrics {
     pub(super) replication: replication::Metrics,
     pub(super) upload: upload::Metrics,
     pub(super) log: log::Metrics,
+    pub(super) retention: retention::Metrics,
     pub(super) group: group::Metrics,
     pub(super) kafka: kafka::Metrics,
     memory_budget: Family<Part, Gauge<u64, AtomicU64>>,
@@ -51,6 +52,7 @@ impl Metrics {
             replication: replication::Metrics::new(registry),
             upload: upload::Metrics::new(registry),
             log: log::Metrics::new(registry),
+            retention: retention::Metrics::new(registry),
             group: group::Metrics::new(registry),
             kafka: kafka::Metrics::new(registry),
         }

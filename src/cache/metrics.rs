@@ -13,8 +13,8 @@ use crate::metrics::Registry;
 /// Metrics of the cache, both tiers, and of cold reads.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    blocks: Family<From, Counter>,
-    bytes: Family<From, Counter>,
+    blocks: BySource,
+    bytes: BySource,
     /// Bytes that left memory for others.
     pub(super) memory_evicted_bytes: Counter,
     pub(super) disk_written_bytes: Counter,
@@ -60,6 +60,36 @@ pub enum AheadOutcome {
     Wasted,
 }
 
+/// One counter for each source, found once: it is counted with every block.
+#[derive(Clone, Debug)]
+struct BySource {
+    family: Family<From, Counter>,
+    memory: Counter,
+    shared: Counter,
+    disk: Counter,
+    bucket: Counter,
+}
+
+impl Default for BySource {
+    fn default() -> Self {
+        let family = Family::<From, Counter>::default();
+        let of = |from| family.get_or_create(&From { from }).clone();
+        let [memory, shared, disk, bucket] = ["memory", "shared", "disk", "bucket"].map(of);
+        Self { family, memory, shared, disk, bucket }
+    }
+}
+
+impl BySource {
+    fn of(&self, source: Source) -> &Counter {
+        match source {
+            Source::Memory => &self.memory,
+            Source::Shared => &self.shared,
+            Source::Disk => &self.disk,
+            Source::Bucket => &self.bucket,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct From {
     from: &'static str,
@@ -75,8 +105,9 @@ impl Metrics {
     pub fn new(registry: &mut Registry) -> Self {
         let new = Self::default();
         let Self { blocks, bytes, ahead, .. } = &new;
-        registry.register("cache_blocks", "Blocks read, by where they came from", blocks.clone());
-        registry.register("cache_bytes", "Bytes of blocks read", bytes.clone());
+        let help = "Blocks read, by where they came from";
+        registry.register("cache_blocks", help, blocks.family.clone());
+        registry.register("cache_bytes", "Bytes of blocks read", bytes.family.clone());
         registry.register("cache_ahead_bytes", "Bytes read ahead of readers", ahead.clone());
         let mut counter = |name: &str, help: &str, counter: &Counter| {
             registry.register(name, help, counter.clone());
@@ -100,14 +131,8 @@ impl Metrics {
     }
 
     pub(super) fn note(&self, from: Source, bytes: u64) {
-        let from = match from {
-            Source::Memory => "memory",
-            Source::Shared => "shared",
-            Source::Disk => "disk",
-            Source::Bucket => "bucket",
-        };
-        self.blocks.get_or_create(&From { from }).inc();
-        self.bytes.get_or_create(&From { from }).inc_by(bytes);
+        self.blocks.of(from).inc();
+        self.bytes.of(from).inc_by(bytes);
     }
 
     /// Notes bytes read ahead.

@@ -181,7 +181,7 @@ impl Driver {
         })?;
         let took = self.controller.meta.env.clock.boot().saturating_sub(began);
         let length = u64::try_from(bytes).unwrap_or_default();
-        self.metrics.commit_seconds.observe(took.as_secs_f64());
+        self.metrics.commit_seconds.observe(took);
         self.metrics.entries.inc();
         self.metrics.entry_bytes.inc_by(length);
         self.metrics.index.set(i64::try_from(index.0).unwrap_or(i64::MAX));

@@ -1,8 +1,8 @@
 //! Counters of the metadata log.
 
-use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
-use crate::metrics::Registry;
+use crate::metrics::{Histogram, Registry};
 
 /// What the controller counts.
 #[derive(Clone, Debug)]
@@ -21,12 +21,11 @@ pub struct Metrics {
 impl Metrics {
     /// Registers all of them.
     pub fn new(registry: &mut Registry) -> Self {
-        const SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
         let metrics = Self {
             entries: Counter::default(),
             entry_bytes: Counter::default(),
             refused: Counter::default(),
-            commit_seconds: Histogram::new(SECONDS),
+            commit_seconds: Histogram::seconds(),
             renewals: Counter::default(),
             failed_renewals: Counter::default(),
             snapshots: Counter::default(),

@@ -58,6 +58,8 @@ pub(super) enum Command {
     Ask { group: GroupId, request: Request, reply: oneshot::Sender<Answer> },
     /// Every group's name and state.
     List { reply: oneshot::Sender<Answer> },
+    /// Every group with its committed offsets.
+    Survey { reply: oneshot::Sender<Answer> },
     /// A topic is gone.
     TopicDeleted(Arc<str>, TopicId),
 }
@@ -259,6 +261,10 @@ impl Owner {
                 Command::List { reply } => {
                     let ticket = self.wait(reply);
                     self.answer(ticket, Answer::Listed(self.state.list()));
+                }
+                Command::Survey { reply } => {
+                    let ticket = self.wait(reply);
+                    self.answer(ticket, Answer::Surveyed(self.state.survey()));
                 }
                 Command::TopicDeleted(name, id) => {
                     self.flush().await;

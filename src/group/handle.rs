@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Caller, Config, Description, Error, GroupId, Join, JoinRefused, Joined, Leaving, Listed,
-    Metrics, Position, Sync, Synced, TOPIC, TopicPartition,
+    Metrics, Position, Surveyed, Sync, Synced, TOPIC, TopicPartition,
     coordinator::Command,
     follow,
     route::partition_of,
@@ -295,6 +295,26 @@ impl Groups {
         Ok(groups)
     }
 
+    /// What `look` sees of every group coordinated here, one coordinator after the other, and
+    /// whether some of them are not loaded yet. Shows what is not confirmed by a barrier: for
+    /// metrics and people, not for clients.
+    pub async fn survey(&self, mut look: impl FnMut(Surveyed) + Send) -> bool {
+        let slots: Vec<_> = self.shared.with_coordinators(|all| {
+            let sender = |slot: &Slot| slot.is_ready().then(|| slot.commands.clone());
+            all.values().map(sender).collect()
+        });
+        let whole = slots.iter().all(Option::is_some);
+        for commands in slots.into_iter().flatten() {
+            let (reply, answer) = oneshot::channel();
+            if commands.send(Command::Survey { reply }).await.is_ok()
+                && let Ok(Answer::Surveyed(groups)) = answer.await
+            {
+                groups.into_iter().for_each(&mut look);
+            }
+        }
+        whole
+    }
+
     /// Deletes an empty group and its offsets.
     ///
     /// # Errors
@@ -396,7 +416,8 @@ impl Answer {
             | Self::Each(_)
             | Self::Committed(_)
             | Self::Described(_)
-            | Self::Listed(_) => unreachable!("a request gets the answer of its kind"),
+            | Self::Listed(_)
+            | Self::Surveyed(_) => unreachable!("a request gets the answer of its kind"),
         }
     }
 

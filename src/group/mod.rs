@@ -27,8 +27,8 @@ pub use handle::{Committing, Groups, Parts};
 pub use metrics::Metrics;
 pub use words::{
     Caller, Committed, DescribedMember, Description, GroupId, GroupState, InstanceId, Join,
-    JoinRefused, Joined, JoinedMember, Leaving, Listed, MemberId, Position, Protocol, Sync, Synced,
-    TopicPartition,
+    JoinRefused, Joined, JoinedMember, Leaving, Listed, MemberId, Position, Protocol, Surveyed,
+    Sync, Synced, TopicPartition,
 };
 
 /// The topic that holds groups and offsets.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Caller, Committed, Config, Description, Error, GroupId, GroupState, Join, JoinRefused, Joined,
-    Leaving, Listed, MemberId, Position, Sync, Synced, TopicPartition,
+    Leaving, Listed, MemberId, Position, Surveyed, Sync, Synced, TopicPartition,
     classic::{self, Ticket},
     offsets::Offsets,
     record::Change,
@@ -43,6 +43,7 @@ pub(super) enum Answer {
     Committed(Vec<(TopicPartition, Option<Position>)>),
     Described(Description),
     Listed(Vec<Listed>),
+    Surveyed(Vec<Surveyed>),
     Failed(Error),
 }
 
@@ -281,6 +282,17 @@ impl State {
             group: group.clone(),
             protocol_type: slot.classic.protocol_type().cloned().unwrap_or_default(),
             state: slot.classic.state(),
+        });
+        groups.collect()
+    }
+
+    pub(super) fn survey(&self) -> Vec<Surveyed> {
+        let groups = self.groups.iter().map(|(group, slot)| Surveyed {
+            group: group.clone(),
+            protocol_type: slot.classic.protocol_type().cloned().unwrap_or_default(),
+            state: slot.classic.state(),
+            members: slot.classic.member_count(),
+            offsets: slot.offsets.iter().map(|(p, it)| (p, it.position.offset)).collect(),
         });
         groups.collect()
     }

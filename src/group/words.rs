@@ -256,6 +256,21 @@ pub struct DescribedMember {
     pub assignment: Bytes,
 }
 
+/// A group with how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surveyed {
+    /// Its name.
+    pub group: GroupId,
+    /// Its protocol type, empty when none.
+    pub protocol_type: Arc<str>,
+    /// Where it stands.
+    pub state: GroupState,
+    /// How many members it has.
+    pub members: usize,
+    /// The next offset to read of each partition it has committed for.
+    pub offsets: Vec<(TopicPartition, Offset)>,
+}
+
 /// A group in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {

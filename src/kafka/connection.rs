@@ -24,17 +24,20 @@ use tokio::{
 };
 
 use super::{
+    Metrics,
     api::{self, Answer, Call, Later, Run},
     complaints,
     context::{Context, Known, Service, Serving},
     error::BadRequest,
     frame::{self, Request},
-    metrics::ApiLabel,
     out::Out,
     reader::{Frame, FrameReader, ReadError},
     server::Shared,
 };
-use crate::env::{clock, net::TcpStream};
+use crate::env::{
+    clock::{self, Clock},
+    net::TcpStream,
+};
 
 /// Replies owed to a client at one time.
 const MAX_IN_FLIGHT: u16 = 100;
@@ -79,6 +82,8 @@ struct Owed {
     version: i16,
     correlation: i32,
     answer: Later,
+    /// When the request was read, by the boot clock.
+    since: Duration,
     permits: OwnedSemaphorePermit,
     /// Its reply may be of any size.
     any_size: bool,
@@ -152,14 +157,16 @@ impl Requests {
         reader: &mut FrameReader<R>,
     ) -> Result<(), Ended> {
         let Frame { bytes, mut memory } = self.frame(reader).await?;
+        let since = self.shared.services.clock.boot();
         self.shared.metrics.request_bytes.inc_by(bytes.len().try_into().unwrap_or(0));
         let request = Request::parse(bytes)?;
         if *self.client_id.as_bytes() != request.client_id[..] {
             self.client_id = request.client_name();
         }
         let api = api::find(request.key, request.version)?;
-        let label = ApiLabel { api: api.name };
-        self.shared.metrics.requests.get_or_create(&label).inc();
+        if let Some(metrics) = self.shared.metrics.of(request.key) {
+            metrics.requests.inc();
+        }
         let (key, version, correlation) = (request.key, request.version, request.correlation);
         let any_size = matches!(api.run, Run::Alone(_));
         let (permits, answer) = match api.run {
@@ -185,11 +192,15 @@ impl Requests {
                         at_once((api.away)(&known, version, request.body)?)
                     }
                 };
+                if key == ApiKey::Produce {
+                    let took = self.shared.services.clock.boot().saturating_sub(since);
+                    self.shared.metrics.produce_append_seconds.observe(took);
+                }
                 memory = None;
                 (permits, answer)
             }
         };
-        let owed = Owed { key, version, correlation, answer, permits, any_size, memory };
+        let owed = Owed { key, version, correlation, answer, since, permits, any_size, memory };
         self.owe.send(owed).await.map_err(|_| Ended::Answered)
     }
 
@@ -279,15 +290,21 @@ async fn reply<W: AsyncWrite + Unpin + Send + 'static>(
         let (key, version, correlation) = (due.key, due.version, due.correlation);
         let head = |bytes| frame::reply_head(key, version, correlation, bytes);
         match answer? {
-            Answer::Reply(body) => out.add(&head, body, None).await?,
-            Answer::Records(body, room) => out.add(&head, body, Some(room)).await?,
+            Answer::Reply(body, errors) => {
+                shared.told(key, &errors);
+                out.add(&head, body, None).await?;
+            }
+            Answer::Records(body, room, errors) => {
+                shared.told(key, &errors);
+                out.add(&head, body, Some(room)).await?;
+            }
             Answer::Silent => {}
             Answer::Close => {
                 out.send().await?;
                 return Err(Ended::Answered);
             }
         }
-        out.answered(due.permits);
+        out.answered(due.permits, key, due.since);
         next = owed.try_recv().ok();
         if next.is_none() {
             out.send().await?;

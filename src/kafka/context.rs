@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, configs::Values},
-    env::Env,
+    env::{Env, clock::Clock},
     group::Groups,
     log::Log,
     types::{BrokerId, Incarnation},
@@ -24,6 +24,8 @@ use crate::{
 pub struct Services {
     /// Whether the broker serves just now.
     pub service: watch::Receiver<Service>,
+    /// What requests are timed by.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Whether requests are served.

@@ -20,7 +20,10 @@ use super::{
     server::Shared,
     versions,
 };
-use crate::{env::task::Tasks, types::ByteCount};
+use crate::{
+    env::{clock::SystemClock, task::Tasks},
+    types::ByteCount,
+};
 
 /// Largest frame in [`stream`].
 const MAX_REQUEST: ByteCount = ByteCount::kib(512);
@@ -130,7 +133,7 @@ pub fn stream(bytes: &[u8]) {
     // The largest frame takes all the memory there is.
     let request_memory = ByteCount(0);
     let config = Config { max_request: MAX_REQUEST, request_memory, ..Config::default() };
-    let services = Services { service };
+    let services = Services { service, clock: Arc::new(SystemClock) };
     let shared = Arc::new(Shared::new(config, services, Metrics::default(), Tasks::new()));
     let memory = shared.memory.available_permits();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use proto_kafka::messages::ApiKey;
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::OwnedSemaphorePermit,
@@ -45,7 +46,16 @@ pub(super) struct Out<W> {
     free: u64,
     cold: bool,
     /// In flight until written, so that who waits for all permits waits for all replies.
-    answered: Vec<OwnedSemaphorePermit>,
+    answered: Vec<Answered>,
+}
+
+/// A request whose answer is on its way out.
+struct Answered {
+    _permits: OwnedSemaphorePermit,
+    key: ApiKey,
+    /// When it was read, and when its answer was ready, by the boot clock.
+    since: Duration,
+    ready: Duration,
 }
 
 struct Chunks<W> {
@@ -103,8 +113,28 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Out<W> {
     }
 
     /// A request is answered, once all that was added is written.
-    pub(super) fn answered(&mut self, permits: OwnedSemaphorePermit) {
-        self.answered.push(permits);
+    pub(super) fn answered(
+        &mut self,
+        permits: OwnedSemaphorePermit,
+        key: ApiKey,
+        since: Duration,
+    ) {
+        let ready = self.shared.services.clock.boot();
+        self.answered.push(Answered { _permits: permits, key, since, ready });
+    }
+
+    /// Counts how long those took that are written.
+    fn note(&mut self) {
+        if self.answered.is_empty() {
+            return;
+        }
+        let (metrics, now) = (&self.shared.metrics, self.shared.services.clock.boot());
+        for answered in self.answered.drain(..) {
+            metrics.reply_seconds.observe(now.saturating_sub(answered.ready));
+            if let Some(metrics) = metrics.of(answered.key) {
+                metrics.seconds.observe(now.saturating_sub(answered.since));
+            }
+        }
     }
 
     /// Writes everything out. A client that takes nothing for the idle time is given up, and one
@@ -130,7 +160,7 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Out<W> {
         chunks.copied = false;
         chunks.rooms.clear();
         self.chunks = Some(chunks);
-        self.answered.clear();
+        self.note();
         Ok(())
     }
 }

@@ -190,7 +190,7 @@ mod tests {
         // The largest frame takes all the memory there is.
         let (max_request, request_memory) = (ByteCount((1 << 20) - 4), ByteCount(0));
         let config = Config { max_idle, max_request, request_memory, ..Config::default() };
-        let services = Services { service: receiver };
+        let services = Services { service: receiver, clock: Arc::new(clock::SystemClock) };
         let shared = Arc::new(Shared::new(config, services, Metrics::default(), Tasks::new()));
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         (FrameReader::new(ours, Arc::clone(&shared)), theirs, shared)

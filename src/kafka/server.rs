@@ -4,11 +4,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use proto_kafka::messages::ApiKey;
 use tokio::sync::Semaphore;
 
 use super::{
     Metrics, Services,
     admission::{Admission, Limits, Pace},
+    api::Errors,
     connection,
     context::Service,
     replies::Replies,
@@ -76,6 +78,13 @@ const LEAST_BY_RIGHT: u64 = 4 * 1024;
 const MOST_BY_RIGHT: u64 = 64 * 1024;
 
 impl Shared {
+    /// Counts the errors of an answer.
+    pub(super) fn told(&self, key: ApiKey, errors: &Errors) {
+        if let Some(metrics) = self.metrics.of(key) {
+            metrics.told(errors);
+        }
+    }
+
     pub(super) fn new(config: Config, services: Services, metrics: Metrics, tasks: Tasks) -> Self {
         // The largest frame takes its length's four bytes too; a share beyond all there is would
         // wait for ever, and everybody behind it.

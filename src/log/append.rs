@@ -101,7 +101,11 @@ impl Pending {
     pub async fn committed(self) -> Result<Appended, AppendError> {
         let mut appended = self.appended();
         match self.fate {
-            Fate::Appended(commit) => commit.await.map_err(|_| AppendError::Unknown)?,
+            Fate::Appended(commit) => {
+                let at = commit.await.map_err(|_| AppendError::Unknown)?;
+                let around = &self.partition.around;
+                around.metrics.wake_seconds.observe(around.clock.boot().saturating_sub(at));
+            }
             Fate::Duplicate(end) => self.partition.until_committed(end).await?,
         }
         appended.log_start = self.partition.log_start();

@@ -239,6 +239,7 @@ impl Machine {
             objects: self.objects.clone(),
             env: Env::real(),
             configs: configs(),
+            metrics: retention::Metrics::default(),
             settings: retention::Settings { grace: Duration::ZERO, ..Default::default() },
         }
     }

@@ -116,6 +116,7 @@ impl World {
             objects: self.objects.clone(),
             env: self.env.clone(),
             configs: configs(),
+            metrics: retention::Metrics::default(),
             settings: retention::Settings::default(),
         }
     }

@@ -8,11 +8,13 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use super::CommitError;
 
-/// Resolves Ok once every member has synced the batch; an error means its fate is unknown.
+/// Resolves once every member has synced the batch, to when that was by the boot clock; an error
+/// means its fate is unknown.
 #[derive(Debug)]
 pub struct Commit {
     round: Arc<Round>,
@@ -33,7 +35,7 @@ struct Round {
 #[derive(Debug)]
 enum Fate {
     Open(Vec<Waker>),
-    Known(Result<(), CommitError>),
+    Known(Result<Duration, CommitError>),
 }
 
 impl Default for Fate {
@@ -47,7 +49,7 @@ impl Round {
         self.fate.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn resolve(&self, result: Result<(), CommitError>) {
+    fn resolve(&self, result: Result<Duration, CommitError>) {
         let mut fate = self.fate();
         if let Fate::Open(wakers) = &mut *fate {
             let wakers = mem::take(wakers);
@@ -64,9 +66,9 @@ impl Resolver {
         Commit { round: self.round.clone(), slot: None }
     }
 
-    /// Every member has it.
-    pub(super) fn committed(&self) {
-        self.round.resolve(Ok(()));
+    /// Every member has it, since `at`.
+    pub(super) fn committed(&self, at: Duration) {
+        self.round.resolve(Ok(at));
     }
 }
 
@@ -77,7 +79,7 @@ impl Drop for Resolver {
 }
 
 impl Future for Commit {
-    type Output = Result<(), CommitError>;
+    type Output = Result<Duration, CommitError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let round = self.round.clone();

@@ -156,6 +156,7 @@ impl Driver {
         }
         if fits {
             work.group = state.waiting.take();
+            self.shared.leaves_queue(state, work.group.is_some());
         }
         let scarce = state.room < self.shared.config.roll_bytes.0 / 4 && !self.may_roll();
         if (!fits || scarce) && state.files.wanted_part.is_none() && self.lacks_next_part(open.id) {
@@ -229,7 +230,7 @@ impl Driver {
         match self.core.active() {
             Some(open) if open.ensemble.len() == 1 => {
                 if self.member.accepts(open.id) {
-                    barrier.committed();
+                    barrier.committed(self.shared.env.clock.boot());
                 }
                 Ok(())
             }
@@ -309,12 +310,13 @@ impl Driver {
                 self.open_bytes += written.file_bytes;
                 self.written.push_back((written, now));
                 let metrics = &self.shared.metrics;
-                metrics.entry_bytes.observe(float(group.bytes));
-                metrics.entry_batches.observe(float(group.batches.len()));
+                metrics.entry_bytes.observe_count(group.bytes);
+                let batches = group.batches.len().try_into().unwrap_or(u64::MAX);
+                metrics.entry_batches.observe_count(batches);
             }
         }
         let took = self.shared.env.clock.boot().saturating_sub(begun);
-        self.shared.metrics.sync_seconds.observe(took.as_secs_f64());
+        self.shared.metrics.sync_seconds.observe(took);
         Ok(())
     }
 
@@ -329,11 +331,12 @@ impl Driver {
     }
 
     fn commit(&mut self, segment: SegmentId, number: u64, group: &Payload) {
+        let at = self.shared.env.clock.boot();
         let written = self.written.pop_front();
         let (written, append_ms) = written.expect("an entry is written before it is committed");
         let entry = ResidentEntry { segment, number, append_ms, written, group: group.clone() };
         let evicted = self.shared.account(entry);
-        group.committed(append_ms, written.position);
+        group.committed(append_ms, written.position, at);
         for group in evicted {
             group.evicted();
         }
@@ -391,8 +394,4 @@ impl Work {
         let files = spares.is_empty() && part.is_none();
         files && barrier.is_none() && !roll && group.is_none() && !drain
     }
-}
-
-fn float(number: impl TryInto<u32>) -> f64 {
-    f64::from(number.try_into().unwrap_or(u32::MAX))
 }

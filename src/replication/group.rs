@@ -4,7 +4,7 @@
 //! Invariants: a batch lies in one piece; an arena is written again only when nobody reads it; a
 //! payload lies in memory as in the file, sector for sector, so that it is written from there.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -73,8 +73,13 @@ impl Group {
         part.map_or(Bytes::new(), |part| part.slice(batch.start..batch.start + batch.length))
     }
 
-    /// Tells every partition that its batches are committed.
-    pub(super) fn committed(&self, append_ms: Millis, position: crate::wal::WalPosition) {
+    /// Tells every partition that its batches are committed, since `at`.
+    pub(super) fn committed(
+        &self,
+        append_ms: Millis,
+        position: crate::wal::WalPosition,
+        at: Duration,
+    ) {
         for batch in &self.batches {
             batch.sink.committed(CommittedBatch {
                 base_offset: batch.base_offset,
@@ -85,7 +90,7 @@ impl Group {
                 position,
             });
         }
-        self.resolver.committed();
+        self.resolver.committed(at);
     }
 
     /// Tells every partition that its batches left memory.

@@ -98,7 +98,7 @@ impl Replication {
     /// When the log has ended.
     pub async fn barrier(&self) -> Result<(), Ended> {
         let commit = self.shared.barrier().ok_or(Ended)?;
-        commit.await.map_err(|CommitError| Ended)
+        commit.await.map(drop).map_err(|CommitError| Ended)
     }
 
     /// Hands over a segment that the metadata log has opened; in the order of their sequence.

@@ -2,13 +2,9 @@
 
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::metrics::{
-    counter::Counter,
-    gauge::Gauge,
-    histogram::{Histogram, exponential_buckets},
-};
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
-use crate::metrics::Registry;
+use crate::metrics::{Histogram, Registry};
 
 /// What the log counts.
 #[derive(Clone, Debug)]
@@ -17,6 +13,8 @@ pub struct Metrics {
     pub(super) unuploaded_age_seconds: Gauge<f64, AtomicU64>,
     pub(super) budget_bytes: Gauge,
     pub(super) resident_bytes: Gauge,
+    /// From the first batch of an entry until its write begins.
+    pub(super) queue_seconds: Histogram,
     pub(super) sync_seconds: Histogram,
     pub(super) entry_bytes: Histogram,
     pub(super) entry_batches: Histogram,
@@ -32,9 +30,10 @@ impl Metrics {
             unuploaded_age_seconds: Gauge::default(),
             budget_bytes: Gauge::default(),
             resident_bytes: Gauge::default(),
-            sync_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
-            entry_bytes: Histogram::new(exponential_buckets(512.0, 4.0, 9)),
-            entry_batches: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+            queue_seconds: Histogram::seconds(),
+            sync_seconds: Histogram::seconds(),
+            entry_bytes: Histogram::bytes(),
+            entry_batches: Histogram::counts(),
             refused: Counter::default(),
             disk_errors: Counter::default(),
         };
@@ -48,11 +47,19 @@ impl Metrics {
             "Age of the oldest batch not yet in the bucket",
             all.unuploaded_age_seconds,
         );
+        registry.register("wal_queue_seconds", "Wait of an entry's first batch", all.queue_seconds);
         registry.register("wal_sync_seconds", "Write and sync of one entry", all.sync_seconds);
         registry.register("wal_entry_bytes", "Bytes of one entry", all.entry_bytes);
         registry.register("wal_entry_batches", "Batches of one entry", all.entry_batches);
         registry.register("wal_refused", "Batches refused for lack of room", all.refused);
         registry.register("wal_disk_errors", "Errors of the WAL disk", all.disk_errors);
         metrics
+    }
+
+    /// Bytes not yet in the bucket, bytes that may be, and the age of the oldest in seconds.
+    #[must_use]
+    pub fn waiting(&self) -> (i64, i64, f64) {
+        let age = self.unuploaded_age_seconds.get();
+        (self.unuploaded_bytes.get(), self.budget_bytes.get(), age)
     }
 }

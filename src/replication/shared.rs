@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use tokio::sync::{Notify, watch};
@@ -49,6 +50,8 @@ pub(super) struct State {
     pub(super) waiting: Waiting,
     /// Something was appended since `rest` last looked.
     appended: bool,
+    /// When the first batch that waits came, by the boot clock.
+    waiting_since: Option<Duration>,
     pub(super) barrier: Option<Resolver>,
     pub(super) asked: Asked,
     pub(super) files: Files,
@@ -151,6 +154,8 @@ impl Shared {
             return Err(refused);
         }
         state.appended = true;
+        let first = || self.env.clock.boot();
+        state.waiting_since.get_or_insert_with(first);
         let commit = state.waiting.push(append, GROUP_BYTES.min(self.most_payload()));
         drop(state);
         self.work.notify_one();
@@ -201,6 +206,16 @@ impl Shared {
         if !std::mem::take(&mut state.appended) {
             state.waiting.rest();
         }
+    }
+
+    /// Notes how long the group that was taken had waited.
+    pub(super) fn leaves_queue(&self, state: &mut State, taken: bool) {
+        let since = if taken { state.waiting_since.take() } else { None };
+        let Some(since) = since else { return };
+        let now = self.env.clock.boot();
+        self.metrics.queue_seconds.observe(now.saturating_sub(since));
+        // Of what is left the first came later; nobody noted when.
+        state.waiting_since = (state.waiting.bytes() > 0).then_some(now);
     }
 
     fn most_payload(&self) -> u64 {
@@ -299,7 +314,7 @@ impl Shared {
         self.metrics.resident_bytes.set(gauge(state.resident.bytes()));
         let oldest = state.oldest();
         let age = oldest.map_or(0, |oldest| self.env.clock.wall().since(oldest));
-        let age = std::time::Duration::from_millis(u64::try_from(age).unwrap_or(0));
+        let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
         self.metrics.unuploaded_age_seconds.set(age.as_secs_f64());
     }
 }

@@ -294,7 +294,7 @@ async fn while_the_bucket_is_away_the_segment_grows_up_to_the_budget() {
     let mut count = 0;
     let refused = loop {
         match world.append(&log, 3000) {
-            Ok(commit) => soon(commit).await.unwrap(),
+            Ok(commit) => drop(soon(commit).await.unwrap()),
             Err(error) => break error,
         }
         count += 1;

@@ -6,14 +6,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family},
 };
 
 use super::{
     Failure, GetError, Key, Outcome,
     bucket::{Bucket, Condition, Found, Head, Page, Version, total_bytes},
 };
-use crate::{env::clock::Clock, metrics::Registry};
+use crate::{
+    env::clock::Clock,
+    metrics::{Histogram, Registry},
+};
 
 /// What requests to the bucket cost.
 #[derive(Clone, Debug)]
@@ -34,17 +37,13 @@ struct Operation {
     operation: &'static str,
 }
 
-/// From a folder's page cache to an S3 upload of 64 MiB.
-const SECONDS: [f64; 12] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
-
 impl Metrics {
     /// Metrics in `registry`.
     pub fn new(registry: &mut Registry) -> Self {
         let new = Self {
             requests: Family::default(),
             bytes: Family::default(),
-            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            seconds: Family::new_with_constructor(Histogram::seconds),
         };
         let help = "Requests to the bucket by operation and outcome";
         registry.register("store_requests", help, new.requests.clone());
@@ -56,7 +55,7 @@ impl Metrics {
     fn note(&self, operation: &'static str, outcome: &'static str, bytes: u64, took: Duration) {
         self.requests.get_or_create(&Request { operation, outcome }).inc();
         self.bytes.get_or_create(&Operation { operation }).inc_by(bytes);
-        self.seconds.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
+        self.seconds.get_or_create(&Operation { operation }).observe(took);
     }
 }
 

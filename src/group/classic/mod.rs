@@ -172,6 +172,10 @@ impl Group {
         self.protocol_type.as_ref()
     }
 
+    pub(super) fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
     /// Whether nobody waits to become a member either.
     pub(super) fn is_deserted(&self) -> bool {
         self.state == GroupState::Empty && self.pending.is_empty()

@@ -16,7 +16,7 @@ use proto_kafka::{
     protocol::StrBytes,
 };
 
-use super::{Answer, Call, Later, away, decode, encode};
+use super::{Answer, Call, Later, Told, away, decode, encode};
 use crate::{
     cluster::{State, Topic},
     kafka::{
@@ -66,7 +66,10 @@ pub(super) fn away(known: &Known, version: i16, body: Bytes) -> Result<Answer, B
 }
 
 fn written(response: &DescribeLogDirsResponse, version: i16) -> Answer {
-    if version < CORDONED { encode(response, version) } else { Answer::Reply(newest(response)) }
+    if version < CORDONED {
+        return encode(response, version);
+    }
+    Answer::Reply(newest(response), response.errors())
 }
 
 /// The answer in version 5.

@@ -46,10 +46,12 @@ mod resources;
 mod sync_group;
 #[cfg(test)]
 mod testing;
+mod told;
 mod topics;
 
 pub use fetch::FetchSessions;
 pub use init_producer_id::ProducerIds;
+pub(super) use told::{Errors, Told};
 
 use std::ops::RangeInclusive;
 
@@ -105,10 +107,10 @@ pub(super) struct Call {
 /// What the client gets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// A reply's body.
-    Reply(Vec<Bytes>),
+    /// A reply's body, and the errors it tells.
+    Reply(Vec<Bytes>, Errors),
     /// One with records, and the memory they were granted.
-    Records(Vec<Bytes>, Grant),
+    Records(Vec<Bytes>, Grant, Errors),
     /// Nothing (Produce with acks=0).
     Silent,
     /// The end of the connection.
@@ -217,10 +219,10 @@ pub(super) fn decode<R: Decodable>(body: Bytes, version: i16) -> Result<R, BadRe
 }
 
 /// Encodes a reply; one that its version cannot express is a defect here and ends the connection.
-pub(super) fn encode<R: Encodable>(response: &R, version: i16) -> Answer {
+pub(super) fn encode<R: Encodable + Told>(response: &R, version: i16) -> Answer {
     let mut body = BytesMut::new();
     match response.encode(&mut body, version) {
-        Ok(()) => Answer::Reply(vec![body.freeze()]),
+        Ok(()) => Answer::Reply(vec![body.freeze()], response.errors()),
         Err(error) => {
             tracing::error!(
                 %error, version,

@@ -6,6 +6,7 @@
 //! only after the record that unlinked it and the grace (H44), and by nobody else than here and
 //! the sweep; nothing is deleted because something failed (H45); without need there is no request.
 
+mod metrics;
 mod partition;
 mod plan;
 mod purge;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use futures::{StreamExt, future, stream};
 use tracing::{info, warn};
 
+pub use metrics::Metrics;
 pub use partition::raise_log_start;
 
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
         objects::{Objects, ReadError},
         upload::TopicConfigs,
     },
+    metrics::level,
     store::{Failure, Store},
     types::{Millis, PartitionId},
 };
@@ -72,6 +75,8 @@ pub struct Retention {
     pub configs: TopicConfigs,
     /// Times.
     pub settings: Settings,
+    /// Counters.
+    pub metrics: Metrics,
 }
 
 /// Why a step was not done; the next round tries again.
@@ -125,8 +130,10 @@ impl Retention {
         }
         let now = self.env.clock.wall();
         let wanted = self.cluster.with(|state| self.due(state, now));
+        self.metrics.rounds.inc();
+        self.metrics.due.set(level(wanted.len()));
         let looked_at = stream::iter(wanted).map(|partition| async move {
-            let proposal = told(&partition, self.look_at(partition, now).await)?;
+            let proposal = self.told(&partition, self.look_at(partition, now).await)?;
             (!proposal.is_empty()).then_some((partition, proposal))
         });
         let changed: Vec<_> =
@@ -134,7 +141,7 @@ impl Retention {
         // All at once, so that they share entries of the metadata log.
         let commits = changed.into_iter().map(|(partition, proposal)| async move {
             let committed = self.cluster.commit(proposal).await;
-            told(&partition, committed.map_err(Error::from)).is_some()
+            self.told(&partition, committed.map_err(Error::from)).is_some()
         });
         let done = future::join_all(commits).await;
         let (partitions, failed) = (done.len(), done.iter().filter(|done| !**done).count());
@@ -165,8 +172,17 @@ impl Retention {
         });
         for (id, deleted) in deleted {
             let step = self.clear(id, deleted.manifest.version, deleted.cleared).await;
-            told(&id, step);
+            self.told(&id, step);
         }
+    }
+
+    /// The outcome of a step that the next round repeats, told once when it failed.
+    fn told<T>(&self, what: &impl std::fmt::Debug, step: Result<T, Error>) -> Option<T> {
+        step.inspect_err(|error| {
+            self.metrics.failed.inc();
+            warn!(?what, %error, "retention step failed, trying again later");
+        })
+        .ok()
     }
 
     async fn clear(&self, id: PartitionId, version: u64, cleared: u64) -> Result<(), Error> {
@@ -183,11 +199,6 @@ impl Retention {
         }
         Ok(())
     }
-}
-
-/// The outcome of a step that the next round repeats, told once when it failed.
-fn told<T>(what: &impl std::fmt::Debug, step: Result<T, Error>) -> Option<T> {
-    step.inspect_err(|error| warn!(?what, %error, "retention step failed, trying again later")).ok()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{StreamExt, future, stream};
 use tracing::info;
 
-use super::{BATCH, PARALLEL, Retention, told};
+use super::{BATCH, PARALLEL, Retention};
 use crate::{
     cluster::{Record, State},
     store::{Key, path},
@@ -34,10 +34,11 @@ impl Retention {
             if objects.is_empty() && manifests.is_empty() {
                 return;
             }
+            self.metrics.deleted.inc_by(objects.len().try_into().unwrap_or(0));
             info!(objects = objects.len(), manifests = manifests.len(), "deleted from the bucket");
             let purged = Record::ObjectsPurged { objects, manifests };
             let committed = self.cluster.commit(vec![purged]).await;
-            if told(&"purge", committed.map_err(Into::into)).is_none() {
+            if self.told(&"purge", committed.map_err(Into::into)).is_none() {
                 return;
             }
         }
@@ -47,7 +48,7 @@ impl Retention {
     async fn delete<N: std::fmt::Debug>(&self, due: Vec<(N, Key)>) -> Vec<N> {
         let deletes = stream::iter(due).map(|(name, key)| async move {
             let deleted = self.store.delete(&key).await;
-            told(&key, deleted.map_err(Into::into)).map(|()| name)
+            self.told(&key, deleted.map_err(Into::into)).map(|()| name)
         });
         deletes.buffer_unordered(PARALLEL).filter_map(future::ready).collect().await
     }

@@ -13,7 +13,7 @@ mod metrics;
 mod pack;
 mod put;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{
     StreamExt,
@@ -197,6 +197,7 @@ impl Task {
         let room = usize::try_from(kib(parts.settings.memory)).unwrap_or(usize::MAX);
         let room = Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS)));
         let metrics = parts.metrics;
+        metrics.start();
         Self { cluster, replication, env, incarnation, bucket, packer, room, tasks, metrics }
     }
 
@@ -242,6 +243,7 @@ impl Task {
         segment: ClosedSegment,
         pace: Option<Pace>,
     ) -> Result<BoxFuture<'static, Result<Uploaded, Error>>, Error> {
+        self.metrics.begun(segment.bytes);
         let replication = self.replication.clone();
         let mut objects = Vec::new();
         if segment.first_append_ms.is_none() {
@@ -317,7 +319,12 @@ impl Task {
         for id in &ids {
             self.packer.ids.published(*id);
         }
-        self.metrics.uploaded(ids.len(), bytes);
+        let lag = segment.first_append_ms.map(|first| {
+            let lag = self.env.clock.wall().since(first);
+            Duration::from_millis(u64::try_from(lag).unwrap_or(0))
+        });
+        self.metrics.uploaded(ids.len(), bytes, lag);
+        self.metrics.ended(segment.bytes);
         debug!(segment = %segment.id, objects = ids.len(), bytes, "segment published");
         Ok(())
     }

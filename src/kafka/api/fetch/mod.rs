@@ -23,8 +23,8 @@ pub(in crate::kafka) use hostile::agrees as decodes_as_another_codec;
 use session::{Plan, Sessions};
 
 use super::{
-    Answer, Call, Later,
-    leader::{self, Leader},
+    Answer, Call, Errors, Later,
+    leader::{self, Endpoint, Leader},
     produce::TopicKey,
 };
 use crate::{
@@ -88,7 +88,9 @@ pub(super) fn run(call: Call) -> Later {
         }
         let leaders = answered.iter().filter_map(|(_, answer)| answer.leader);
         let endpoints = leader::endpoints(&context, leaders);
-        Ok(Answer::Records(codec::encode(head, answered, &endpoints), room))
+        let errors = told(&head, &answered);
+        let body = codec::encode(head, answered, &endpoints);
+        Ok(Answer::Records(body, room, errors))
     })
 }
 
@@ -102,11 +104,21 @@ pub(super) fn refuse(version: i16, body: Bytes, code: Code) -> Result<Answer, Ba
     }
     let partitions = request.partitions.into_iter();
     let partitions = partitions.map(|(key, _)| (key, Answered::error(code.code(), None)));
-    Ok(Answer::Reply(codec::encode(head, partitions.collect(), &[])))
+    Ok(reply(head, partitions.collect(), &[]))
 }
 
 fn refused(head: Head, code: Code) -> Answer {
-    Answer::Reply(codec::encode(Head { error: code.code(), ..head }, Vec::new(), &[]))
+    reply(Head { error: code.code(), ..head }, Vec::new(), &[])
+}
+
+fn reply(head: Head, answered: Vec<(Key, Answered)>, endpoints: &[Endpoint]) -> Answer {
+    let errors = told(&head, &answered);
+    Answer::Reply(codec::encode(head, answered, endpoints), errors)
+}
+
+fn told(head: &Head, answered: &[(Key, Answered)]) -> Errors {
+    let codes = answered.iter().map(|(_, answer)| answer.error);
+    Errors::of(codes.chain(std::iter::once(head.error)))
 }
 
 /// Waits for something worth an answer, at most as long as the client wants.

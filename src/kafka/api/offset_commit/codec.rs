@@ -14,7 +14,7 @@ use proto_kafka::{
 };
 
 use crate::kafka::{
-    api::{self, Answer},
+    api::{self, Answer, Told},
     decode::{Decoder, Encoder},
     error::BadRequest,
 };
@@ -73,5 +73,5 @@ pub(super) fn encode(response: &OffsetCommitResponse, version: i16) -> Answer {
         encoder.no_tags();
     }
     encoder.no_tags();
-    Answer::Reply(encoder.finish())
+    Answer::Reply(encoder.finish(), response.errors())
 }

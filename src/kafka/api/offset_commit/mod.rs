@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(codes(&answer(&request, &which, Ok(vec![Ok(())]), 10)), [0, 3]);
         let mut answer = answer(&request, &which, Ok(vec![Ok(())]), 10);
         answer.topics[0].partitions[1].error_code = 100;
-        let Answer::Reply(body) = codec::encode(&answer, 10) else { panic!("a reply") };
+        let Answer::Reply(body, _) = codec::encode(&answer, 10) else { panic!("a reply") };
         assert_eq!(body.concat(), RESPONSE);
     }
 

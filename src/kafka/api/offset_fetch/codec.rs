@@ -15,7 +15,7 @@ use proto_kafka::{
 };
 
 use crate::kafka::{
-    api::{self, Answer},
+    api::{self, Answer, Told},
     decode::{Decoder, Encoder},
     error::BadRequest,
 };
@@ -70,7 +70,7 @@ pub(super) fn encode(response: &OffsetFetchResponse, version: i16) -> Answer {
         encoder.no_tags();
     }
     encoder.no_tags();
-    Answer::Reply(encoder.finish())
+    Answer::Reply(encoder.finish(), response.errors())
 }
 
 fn encode_topic(encoder: &mut Encoder, topic: &OffsetFetchResponseTopics) {

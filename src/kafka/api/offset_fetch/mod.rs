@@ -319,7 +319,7 @@ mod tests {
         told.topics[0].partitions[1].error_code = 100;
         let failed = of_group(text("h").into(), None, Err(Error::LoadInProgress));
         let response = OffsetFetchResponse::default().with_groups(vec![told, failed]);
-        let Answer::Reply(body) = codec::encode(&response, 10) else { panic!("a reply") };
+        let Answer::Reply(body, _) = codec::encode(&response, 10) else { panic!("a reply") };
         assert_eq!(body.concat(), RESPONSE);
     }
 

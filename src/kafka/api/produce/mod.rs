@@ -18,8 +18,8 @@ use codec::{Answered, Request};
 pub(in crate::kafka) use hostile::agrees as decodes_as_another_codec;
 
 use super::{
-    Answer, Call, Later,
-    leader::{self, Leader},
+    Answer, Call, Errors, Later,
+    leader::{self, Endpoint, Leader},
 };
 use crate::{
     env::clock,
@@ -85,7 +85,7 @@ pub(super) fn refuse(version: i16, body: Bytes, code: Code) -> Result<Answer, Ba
     let topics = request.topics.into_iter();
     let topics: Topics<_> =
         topics.map(|(topic, parts)| (topic, parts.into_iter().map(refused).collect())).collect();
-    Ok(Answer::Reply(codec::encode(version, &topics, &[])))
+    Ok(reply(version, &topics, &[]))
 }
 
 type Topics<T> = Vec<(TopicKey, Vec<T>)>;
@@ -259,7 +259,12 @@ async fn finish(context: Context, version: i16, timeout: Duration, begun: Topics
     }
     let leaders = topics.iter().flat_map(|(_, parts)| parts).filter_map(|part| part.leader);
     let endpoints = leader::endpoints(&context, leaders);
-    Answer::Reply(codec::encode(version, &topics, &endpoints))
+    reply(version, &topics, &endpoints)
+}
+
+fn reply(version: i16, topics: &Topics<Answered>, endpoints: &[Endpoint]) -> Answer {
+    let errors = Errors::of(topics.iter().flat_map(|(_, parts)| parts).map(|part| part.error));
+    Answer::Reply(codec::encode(version, topics, endpoints), errors)
 }
 
 #[cfg(test)]
