@@ -73,6 +73,14 @@ pub(crate) fn bytes(text: &str) -> Result<ByteCount, String> {
     Ok(ByteCount(size.as_u64()))
 }
 
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("write on or off".to_owned()),
+    }
+}
+
 fn name_and_value(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
@@ -86,6 +94,10 @@ mod text {
 
     pub(super) fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
         super::duration(&String::deserialize(d)?).map(Some).map_err(D::Error::custom)
+    }
+
+    pub(super) fn switch<'de, D: Deserializer<'de>>(d: D) -> Result<Option<bool>, D::Error> {
+        super::switch(&String::deserialize(d)?).map(Some).map_err(D::Error::custom)
     }
 
     pub(super) fn bytes<'de, D: Deserializer<'de>>(d: D) -> Result<Option<ByteCount>, D::Error> {
@@ -208,6 +220,21 @@ pub struct Settings {
     /// brokers ask here whether the holder of the lease lives.
     #[arg(long, env = "STRANDLINE_HTTP_LISTEN", value_name = "HOST:PORT", help_heading = NETWORK)]
     pub http_listen: Option<String>,
+    /// Names under which browsers may reach the HTTP side [default: none beside its addresses,
+    /// localhost and the name of --kafka-advertise]
+    ///
+    /// A request for any other name is refused: a name that somebody else's DNS points here would
+    /// let their page read what this broker shows.
+    #[arg(long, env = "STRANDLINE_HTTP_NAMES", value_name = "NAME,NAME", value_delimiter = ',',
+          help_heading = NETWORK)]
+    pub http_names: Option<Vec<String>>,
+    /// Whether the HTTP side has a web page at /: on or off [default: on]
+    ///
+    /// The page only looks. Whoever can open it could read the same at /v1 and /metrics.
+    #[arg(long, env = "STRANDLINE_WEB", value_name = "ON|OFF", value_parser = switch,
+          help_heading = NETWORK)]
+    #[serde(deserialize_with = "text::switch")]
+    pub web: Option<bool>,
     /// Most client connections at once [default: 10000, or what a tenth of the memory budget holds
     /// at 20KiB each]
     ///
@@ -346,6 +373,10 @@ pub struct Config {
     pub kafka_advertise: (String, u16),
     /// HTTP's listener.
     pub http_listen: SocketAddr,
+    /// Host names of the HTTP side.
+    pub http_names: Vec<String>,
+    /// Whether it has a page.
+    pub web: bool,
     /// A fixed broker id.
     pub broker_id: Option<BrokerId>,
     /// The rack.
@@ -432,6 +463,8 @@ impl Settings {
             kafka_listen: self.kafka_listen.or(below.kafka_listen),
             kafka_advertise: self.kafka_advertise.or(below.kafka_advertise),
             http_listen: self.http_listen.or(below.http_listen),
+            http_names: self.http_names.or(below.http_names),
+            web: self.web.or(below.web),
             broker_id: self.broker_id.or(below.broker_id),
             rack: self.rack.or(below.rack),
             memory_budget: self.memory_budget.or(below.memory_budget),
@@ -503,6 +536,8 @@ impl Settings {
             kafka_listen,
             kafka_advertise,
             http_listen: socket("--http-listen", self.http_listen.as_deref(), "127.0.0.1:8080")?,
+            http_names: self.http_names.unwrap_or_default(),
+            web: self.web.unwrap_or(true),
             broker_id: self.broker_id.map(BrokerId),
             rack: self.rack,
             cache_dir,

@@ -35,6 +35,7 @@ use strandline::{
         Env,
         disk::{Disk, DiskFile, FileDisk},
     },
+    http::Trouble,
 };
 use support::{
     process::free_port,
@@ -184,7 +185,8 @@ fn start() -> Running {
     let disk = Brittle { broken: Arc::clone(&broken), stall: Arc::clone(&stall) };
     let env = Env { disk: Arc::new(disk), ..Env::real() };
     let (ask, asked) = watch::channel(StopAsked::No);
-    let ended = tokio::spawn(broker::run(config, env, asked, &|_| {}));
+    let trouble = Trouble::new(Arc::clone(&env.clock));
+    let ended = tokio::spawn(broker::run(config, env, asked, trouble, &|_| {}));
     Running { _root: root, address, broken, stall, ask, ended }
 }
 

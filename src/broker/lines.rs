@@ -14,7 +14,8 @@ pub(super) fn start(config: &Config, url: &BucketUrl, http: SocketAddr, say: &dy
     }
     say(&format!("  wal     {}", whole(&config.wal_dir)));
     say(&format!("  kafka   {} (clients are told {host}:{port})", config.kafka_listen));
-    say(&format!("  http    http://{http}  /healthz /readyz /metrics"));
+    let shown = if config.web { "the page at / " } else { "" };
+    say(&format!("  http    http://{http}  {shown}/healthz /readyz /metrics /v1"));
     if *url == BucketUrl::Memory {
         say("  memory:// lives and dies with this process: nothing is kept");
     }

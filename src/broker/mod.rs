@@ -19,7 +19,11 @@ mod recovery;
 mod settings;
 mod status;
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{
+    str::FromStr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, watch};
 
@@ -89,7 +93,8 @@ struct Broker {
     http: http::Server,
 }
 
-/// Runs a broker until it is asked to stop or cannot go on. `say` is for lines to a person.
+/// Runs a broker until it is asked to stop or cannot go on. `say` is for lines to a person; what
+/// `trouble` keeps of the log is shown.
 ///
 /// # Errors
 /// What starting again as it is would not mend; the text says what would.
@@ -97,6 +102,7 @@ pub async fn run(
     config: Config,
     env: Env,
     asked: watch::Receiver<StopAsked>,
+    trouble: http::Trouble,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Ended, Error> {
     let began = env.clock.boot();
@@ -112,19 +118,31 @@ pub async fn run(
     });
     let door = door::Door::reserve(&config)?;
     let (accept_loss, orders) = mpsc::channel(1);
+    let service = watch::Sender::new(Service::Starting);
+    let opened = Arc::new(OnceLock::new());
+    let counted = metrics.clone();
     let faces = http::Faces {
         readiness: status.readiness(),
         identity: status.identity(),
         registry: Arc::new(registry),
+        metrics: metrics.http.clone(),
         accept_loss,
+        service: service.subscribe(),
+        store: Arc::clone(&opened),
+        bucket: url.to_string(),
+        meters: Arc::new(move || counted.meters()),
+        trouble,
+        clock: Arc::clone(&env.clock),
+        names: names(&config),
+        page: config.web,
     };
     let http = http::Server::start(config.http_listen, faces)?;
     lines::start(&config, &url, http.address(), say);
     let store = join::open_store(&config, &url, &env, &metrics).await?;
+    opened.get_or_init(|| store.clone());
     let tasks = Tasks::new();
     let at_risk = at_risk::Source::default();
     let orders = tokio::sync::Mutex::new(orders);
-    let service = watch::Sender::new(Service::Starting);
     let broker = Broker {
         config,
         url,
@@ -144,6 +162,12 @@ pub async fn run(
     let ended = broker.live(folder, &store, began, say).await;
     broker.tasks.abort().await;
     ended
+}
+
+/// Host names browsers may know this broker by.
+fn names(config: &Config) -> Vec<String> {
+    let advertised = config.kafka_advertise.0.clone();
+    config.http_names.iter().cloned().chain([advertised]).collect()
 }
 
 fn parse_bucket(text: &str) -> Result<BucketUrl, Error> {

@@ -32,6 +32,7 @@ use crate::{
         clock::{self, Clock},
         task::Tasks,
     },
+    http::Trouble,
 };
 
 /// Lines of one place in one period, before it is a flood.
@@ -49,8 +50,16 @@ const COUNTS: &str = "strandline::left_out";
 /// people, and what of it matters is said by this program too.
 pub(super) const USUAL: &str = "error,strandline=info";
 
+/// What of it is trouble, and shown on the page whatever `RUST_LOG` says.
+const TROUBLE: &str = "error,strandline=warn";
+
 /// Starts logging for the process, as much as `RUST_LOG` says, else `usual`.
-pub(super) fn start(format: LogFormat, usual: &str, clock: Arc<dyn Clock>) -> Quiet {
+pub(super) fn start(
+    format: LogFormat,
+    usual: &str,
+    clock: Arc<dyn Clock>,
+    trouble: Trouble,
+) -> Quiet {
     let terminal = std::io::stderr().is_terminal();
     let is_text = match format {
         LogFormat::Auto => terminal,
@@ -62,11 +71,13 @@ pub(super) fn start(format: LogFormat, usual: &str, clock: Arc<dyn Clock>) -> Qu
     let quiet = Quiet::new(clock);
     let lines = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colours);
     let filter = filter.and(quiet.clone());
+    let registry =
+        tracing_subscriber::registry().with(trouble.with_filter(EnvFilter::new(TROUBLE)));
     if is_text {
-        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+        registry.with(lines.with_filter(filter)).init();
     } else {
         let lines = lines.json().flatten_event(true);
-        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+        registry.with(lines.with_filter(filter)).init();
     }
     quiet
 }

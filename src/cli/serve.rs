@@ -10,6 +10,7 @@ use crate::{
     broker::{self, Ended, StopAsked},
     config::Settings,
     env::{Env, signal::Terminations, task},
+    http::Trouble,
 };
 
 #[derive(Args, Debug)]
@@ -41,7 +42,8 @@ pub(super) fn run(serve: Serve) -> anyhow::Result<ExitCode> {
     };
     // A checklist says by itself what is wrong.
     let usual = if serve.check { "off" } else { log::USUAL };
-    let quiet = log::start(config.log_format, usual, Arc::clone(&env.clock));
+    let trouble = Trouble::new(Arc::clone(&env.clock));
+    let quiet = log::start(config.log_format, usual, Arc::clone(&env.clock), trouble.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("strandline")
@@ -64,7 +66,8 @@ pub(super) fn run(serve: Serve) -> anyhow::Result<ExitCode> {
             ask.send_replace(StopAsked::AtOnce);
             std::future::pending::<()>().await;
         });
-        let ended = Box::pin(broker::run(config, env, asked, &|line| output::line(line))).await;
+        let say = |line: &str| output::line(line);
+        let ended = Box::pin(broker::run(config, env, asked, trouble, &say)).await;
         tasks.abort().await;
         anyhow::Ok(ended?)
     });

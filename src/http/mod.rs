@@ -1,16 +1,32 @@
-//! The HTTP side: health, readiness, metrics and the few orders an operator gives.
+//! The HTTP side: health, readiness, metrics, what the commands show, the page, and the few orders an
+//! operator gives.
 //!
-//! Owns: routes, their JSON, refusal of cross-site requests. Does not own: any state; it shows
-//! what it is handed. Invariant: it runs on a thread and runtime of its own, so that a busy
-//! broker still says how it is.
+//! Owns: routes, their JSON, who is let in. Does not own: any state; it shows what it is handed.
+//! Invariants: it runs on a thread and runtime of its own, so that a busy broker still says how it
+//! is; nothing but an order changes anything.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod flow;
+mod guard;
+mod listen;
+mod metrics;
+mod page;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod v1;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
-    middleware::{self, Next},
+    extract::State,
+    http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -18,10 +34,20 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{env, metrics::Registry};
+pub use flow::{Meters, MetersSource};
+pub use metrics::Metrics;
+pub use trouble::{Line, Trouble};
 
-/// Largest request body this side reads, in bytes; every order fits many times.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+use crate::{
+    env::{self, clock::Clock, task::Tasks},
+    kafka::Service,
+    metrics::Registry,
+    store::Store,
+};
+use flow::Flow;
+use guard::Guard;
+use listen::Limits;
+use survey::Surveyor;
 
 /// Why the HTTP side did not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +97,7 @@ pub struct LossAtRisk {
 }
 
 /// What the routes show and reach.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Faces {
     /// Readiness as it changes.
     pub readiness: watch::Receiver<Readiness>,
@@ -79,8 +105,33 @@ pub struct Faces {
     pub identity: watch::Receiver<Identity>,
     /// All metrics.
     pub registry: Arc<Registry>,
+    /// Those of this side.
+    pub metrics: Metrics,
     /// Orders to accept a loss; the answer is what was done, or why not.
     pub accept_loss: mpsc::Sender<oneshot::Sender<Result<String, String>>>,
+    /// The parts of the broker while it serves.
+    pub service: watch::Receiver<Service>,
+    /// The bucket, once it is opened.
+    pub store: Arc<OnceLock<Store>>,
+    /// The bucket's URL, for people.
+    pub bucket: String,
+    /// What the parts count.
+    pub meters: MetersSource,
+    /// The last warnings and errors.
+    pub trouble: Trouble,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Host names of this broker, beside its addresses and localhost.
+    pub names: Vec<String>,
+    /// Whether there is a page.
+    pub page: bool,
+}
+
+/// What the handlers share.
+struct Shown {
+    faces: Faces,
+    survey: Surveyor,
+    flow: Flow,
 }
 
 /// The running HTTP side.
@@ -97,17 +148,27 @@ impl Server {
     /// # Errors
     /// When the address cannot be listened on.
     pub fn start(address: SocketAddr, faces: Faces) -> Result<Self, Error> {
+        Self::start_within(address, faces, Limits::default())
+    }
+
+    fn start_within(address: SocketAddr, faces: Faces, limits: Limits) -> Result<Self, Error> {
         let listen = |source| Error::Listen { address, source };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(listen)?;
         let listener = env::net::listen(address).map_err(listen)?;
         let bound = listener.local_addr().map_err(listen)?;
         let stopping = CancellationToken::new();
-        let stopped = stopping.clone().cancelled_owned();
+        let stopped = stopping.clone();
         let thread = env::task::thread("http", move || {
             let served = runtime.block_on(async move {
                 let listener = env::net::TcpListener::from_std(listener)?;
-                axum::serve(listener, router(faces)).with_graceful_shutdown(stopped).await
+                let (metrics, tasks) = (faces.metrics.clone(), Tasks::new());
+                let (meters, clock) = (Arc::clone(&faces.meters), Arc::clone(&faces.clock));
+                let shown = Arc::new(Shown::new(faces));
+                let flowing = Arc::clone(&shown);
+                tasks.spawn("http flow", async move { flowing.flow.run(meters, clock).await });
+                listen::serve(listener, router(shown), metrics, limits, stopped).await;
+                std::io::Result::Ok(())
             });
             if let Err(error) = served {
                 tracing::error!(
@@ -136,49 +197,55 @@ impl Drop for Server {
     }
 }
 
-fn router(faces: Faces) -> Router {
-    Router::new()
+impl Shown {
+    fn new(faces: Faces) -> Self {
+        let survey = Surveyor::new(
+            faces.service.clone(),
+            Arc::clone(&faces.store),
+            Arc::clone(&faces.clock),
+            faces.metrics.clone(),
+        );
+        Self { faces, survey, flow: Flow::default() }
+    }
+}
+
+fn router(shown: Arc<Shown>) -> Router {
+    let guard =
+        Guard { names: shown.faces.names.clone().into(), metrics: shown.faces.metrics.clone() };
+    let mut router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics_text))
         .route("/v1/identity", get(identity))
         .route("/v1/status", get(status))
         .route("/v1/cluster/accept-loss", post(accept_loss))
-        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(refuse_cross_site))
-        .with_state(faces)
-}
-
-/// A browser on another site must not give orders: it cannot leave these headers out.
-async fn refuse_cross_site(request: Request, next: Next) -> Response {
-    let headers: &HeaderMap = request.headers();
-    let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
-    let foreign = headers.contains_key(header::ORIGIN)
-        || !matches!(site, None | Some("same-origin" | "none"));
-    if foreign && !request.method().is_safe() {
-        return (StatusCode::FORBIDDEN, "cross-site requests are refused\n").into_response();
+        .merge(v1::routes());
+    if shown.faces.page {
+        router = router.merge(page::routes());
     }
-    next.run(request).await
+    router.layer(middleware::from_fn_with_state(guard, guard::check)).with_state(shown)
 }
 
-async fn readyz(State(faces): State<Faces>) -> Response {
-    let readiness = faces.readiness.borrow().clone();
+async fn readyz(State(shown): State<Arc<Shown>>) -> Response {
+    let readiness = shown.faces.readiness.borrow().clone();
     let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, format!("{}\n", readiness.reason)).into_response()
 }
 
-async fn status(State(faces): State<Faces>) -> Json<Readiness> {
-    Json(faces.readiness.borrow().clone())
+async fn status(State(shown): State<Arc<Shown>>) -> Json<Readiness> {
+    Json(shown.faces.readiness.borrow().clone())
 }
 
-async fn identity(State(faces): State<Faces>) -> Json<Identity> {
-    Json(faces.identity.borrow().clone())
+async fn identity(State(shown): State<Arc<Shown>>) -> Json<Identity> {
+    Json(shown.faces.identity.borrow().clone())
 }
 
-async fn metrics(State(faces): State<Faces>) -> Response {
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &faces.registry) {
-        Ok(()) => {
+async fn metrics_text(State(shown): State<Arc<Shown>>) -> Response {
+    let faces = &shown.faces;
+    faces.metrics.ready.set(i64::from(faces.readiness.borrow().ready));
+    shown.survey.recent().await;
+    match faces.registry.text() {
+        Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
@@ -186,9 +253,10 @@ async fn metrics(State(faces): State<Faces>) -> Response {
     }
 }
 
-async fn accept_loss(State(faces): State<Faces>) -> Response {
+async fn accept_loss(State(shown): State<Arc<Shown>>) -> Response {
     const NOT_WAITING: &str = "this broker is not waiting for a loss to be accepted";
     let (answer, done) = oneshot::channel();
+    let faces = &shown.faces;
     if faces.readiness.borrow().at_risk.is_none() || faces.accept_loss.try_send(answer).is_err() {
         return (StatusCode::CONFLICT, format!("{NOT_WAITING}\n")).into_response();
     }
@@ -196,63 +264,5 @@ async fn accept_loss(State(faces): State<Faces>) -> Response {
         Ok(Ok(text)) => (StatusCode::OK, format!("{text}\n")).into_response(),
         Ok(Err(text)) => (StatusCode::CONFLICT, format!("{text}\n")).into_response(),
         Err(_) => (StatusCode::CONFLICT, format!("{NOT_WAITING}\n")).into_response(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Running {
-        server: Server,
-        readiness: watch::Sender<Readiness>,
-        _identity: watch::Sender<Identity>,
-        orders: mpsc::Receiver<oneshot::Sender<Result<String, String>>>,
-    }
-
-    fn start() -> Running {
-        let (readiness, seen) = watch::channel(Readiness {
-            reason: "waiting for the bucket: connection refused".to_owned(),
-            ..Readiness::default()
-        });
-        let (_identity, identity) = watch::channel(Identity::default());
-        let (accept_loss, orders) = mpsc::channel(1);
-        let registry = Arc::new(Registry::with_prefix("strandline"));
-        let faces = Faces { readiness: seen, identity, registry, accept_loss };
-        let server = Server::start("127.0.0.1:0".parse().unwrap(), faces).unwrap();
-        Running { server, readiness, _identity, orders }
-    }
-
-    fn url(running: &Running, path: &str) -> String {
-        format!("http://{}{path}", running.server.address())
-    }
-
-    #[tokio::test]
-    async fn an_unready_broker_is_healthy_and_says_why_it_is_not_ready() {
-        let running = start();
-        let health = reqwest::get(url(&running, "/healthz")).await.unwrap();
-        assert_eq!(health.status(), 200);
-        let ready = reqwest::get(url(&running, "/readyz")).await.unwrap();
-        assert_eq!(ready.status(), 503);
-        assert!(ready.text().await.unwrap().contains("connection refused"));
-        running.readiness.send_replace(Readiness { ready: true, ..Readiness::default() });
-        assert_eq!(reqwest::get(url(&running, "/readyz")).await.unwrap().status(), 200);
-    }
-
-    #[tokio::test]
-    async fn accept_loss_is_refused_when_nothing_is_at_risk_and_from_other_sites() {
-        let mut running = start();
-        let client = reqwest::Client::new();
-        let order = url(&running, "/v1/cluster/accept-loss");
-        assert_eq!(client.post(&order).send().await.unwrap().status(), 409);
-        let foreign = client.post(&order).header("origin", "http://elsewhere.example");
-        assert_eq!(foreign.send().await.unwrap().status(), 403);
-        running.readiness.send_replace(Readiness {
-            at_risk: Some(LossAtRisk::default()),
-            ..Readiness::default()
-        });
-        let sent = tokio::task::spawn(client.post(&order).send());
-        running.orders.recv().await.unwrap().send(Ok("sealed".to_owned())).unwrap();
-        assert_eq!(sent.await.unwrap().unwrap().text().await.unwrap(), "sealed\n");
     }
 }

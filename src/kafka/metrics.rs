@@ -217,8 +217,7 @@ mod tests {
             assert!(text.contains(&rows), "{rows}");
         }
         assert!(!text.contains("kafka_errors_total{"));
-        let mut errors = Errors::default();
-        [0, 2, 0, 2].map(|code| errors.note(code));
+        let errors = Errors::of([0, 2, 0, 2]);
         metrics.of(ApiKey::Produce).unwrap().told(&errors);
         assert!(registry.text().unwrap().contains(line));
     }

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use proto_kafka::{
     messages::{RequestHeader, ResponseHeader},
     protocol::{Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer},
 };
-use strandline::{broker, config::Settings, env::Env, types::ByteCount};
+use strandline::{broker, config::Settings, env::Env, http::Trouble, types::ByteCount};
 
 static TURN: RwLock<()> = RwLock::new(());
 
@@ -72,7 +72,9 @@ pub fn start_as(advertised: Option<&str>, kafka: &[(&str, &str)]) -> String {
     thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let (_ask, asked) = tokio::sync::watch::channel(broker::StopAsked::No);
-        let ended = runtime.block_on(broker::run(config, Env::real(), asked, &|_| {}));
+        let env = Env::real();
+        let trouble = Trouble::new(Arc::clone(&env.clock));
+        let ended = runtime.block_on(broker::run(config, env, asked, trouble, &|_| {}));
         panic!("the broker ended: {ended:?}");
     });
     for _ in 0..1500 {
