@@ -310,9 +310,11 @@ impl Shared {
 
     pub(super) fn measure(&self, state: &State) {
         let gauge = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.metrics.unuploaded_bytes.set(gauge(state.unuploaded));
         self.metrics.resident_bytes.set(gauge(state.resident.bytes()));
         let oldest = state.oldest();
+        // A segment's header alone is nothing that could be lost.
+        let waits = oldest.map_or(0, |_| state.unuploaded);
+        self.metrics.unuploaded_bytes.set(gauge(waits));
         let age = oldest.map_or(0, |oldest| self.env.clock.wall().since(oldest));
         let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
         self.metrics.unuploaded_age_seconds.set(age.as_secs_f64());
