@@ -69,7 +69,7 @@ pub(super) async fn serve(
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "http cannot accept");
+                tracing::warn!(%error, "no connection can be taken for http");
                 clock::sleep(Duration::from_millis(100)).await;
                 continue;
             }
