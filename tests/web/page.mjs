@@ -118,7 +118,7 @@ const facts = {
         await page.route('**/v1/topics?*', async (route) => {
           const answer = await route.fetch();
           const told = await answer.json();
-          told.topics[0].topic = HOSTILE;
+          told.topics.unshift({ ...told.topics[0], id: 'hostile', topic: HOSTILE });
           await route.fulfill({ json: told });
         });
         await page.route('**/v1/trouble', (route) => route.fulfill({
