@@ -60,6 +60,13 @@ impl Metrics {
         }
     }
 
+    /// Shows how the memory is shared out.
+    pub(super) fn show(&self, memory: &Memory) {
+        for (part, bytes) in memory.parts() {
+            self.memory_budget.get_or_create(&Part { part }).set(bytes.0);
+        }
+    }
+
     /// What the page's plots are made of, now.
     pub(super) fn meters(&self) -> http::Meters {
         let (appended_bytes, read_bytes) = self.log.flow();
@@ -132,13 +139,6 @@ mod tests {
             let sized = family.name.ends_with("_bytes") || family.name.ends_with("_batches");
             assert!(family.kind != "histogram" || timed || sized, "{}", family.name);
             assert!(!family.name.ends_with("_total") && !family.help.is_empty());
-        }
-    }
-
-    /// Shows how the memory is shared out.
-    pub(super) fn show(&self, memory: &Memory) {
-        for (part, bytes) in memory.parts() {
-            self.memory_budget.get_or_create(&Part { part }).set(bytes.0);
         }
     }
 }

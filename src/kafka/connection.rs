@@ -24,7 +24,6 @@ use tokio::{
 };
 
 use super::{
-    Metrics,
     api::{self, Answer, Call, Later, Run},
     complaints,
     context::{Context, Known, Service, Serving},
@@ -34,10 +33,7 @@ use super::{
     reader::{Frame, FrameReader, ReadError},
     server::Shared,
 };
-use crate::env::{
-    clock::{self, Clock},
-    net::TcpStream,
-};
+use crate::env::{clock, net::TcpStream};
 
 /// Replies owed to a client at one time.
 const MAX_IN_FLIGHT: u16 = 100;

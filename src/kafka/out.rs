@@ -113,12 +113,7 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Out<W> {
     }
 
     /// A request is answered, once all that was added is written.
-    pub(super) fn answered(
-        &mut self,
-        permits: OwnedSemaphorePermit,
-        key: ApiKey,
-        since: Duration,
-    ) {
+    pub(super) fn answered(&mut self, permits: OwnedSemaphorePermit, key: ApiKey, since: Duration) {
         let ready = self.shared.services.clock.boot();
         self.answered.push(Answered { _permits: permits, key, since, ready });
     }
@@ -250,7 +245,8 @@ mod tests {
     async fn a_client_that_reads_nothing_is_given_up_when_others_wait_and_not_before() {
         let (_service, service) = watch::channel(Service::Starting);
         let config = Config { reply_memory: ByteCount::mib(1), ..Config::default() };
-        let (services, metrics) = (Services { service }, Metrics::default());
+        let (services, metrics) =
+            (Services { service, clock: Arc::new(clock::SystemClock) }, Metrics::default());
         let shared = Arc::new(Shared::new(config, services, metrics, Tasks::new()));
         let (ours, _theirs) = tokio::io::duplex(1024);
         let mut out = Out::new(ours, Arc::clone(&shared), Arc::default());

@@ -88,7 +88,7 @@ pub(super) fn run(call: Call) -> Later {
         }
         let leaders = answered.iter().filter_map(|(_, answer)| answer.leader);
         let endpoints = leader::endpoints(&context, leaders);
-        let errors = told(&head, &answered);
+        let errors = errors_of(&head, &answered);
         let body = codec::encode(head, answered, &endpoints);
         Ok(Answer::Records(body, room, errors))
     })
@@ -112,11 +112,11 @@ fn refused(head: Head, code: Code) -> Answer {
 }
 
 fn reply(head: Head, answered: Vec<(Key, Answered)>, endpoints: &[Endpoint]) -> Answer {
-    let errors = told(&head, &answered);
+    let errors = errors_of(&head, &answered);
     Answer::Reply(codec::encode(head, answered, endpoints), errors)
 }
 
-fn told(head: &Head, answered: &[(Key, Answered)]) -> Errors {
+fn errors_of(head: &Head, answered: &[(Key, Answered)]) -> Errors {
     let codes = answered.iter().map(|(_, answer)| answer.error);
     Errors::of(codes.chain(std::iter::once(head.error)))
 }
