@@ -1,22 +1,41 @@
-//! A small Kafka client: one connection, one request at a time, or many in flight.
+//! A small Kafka client: connections to single brokers, and a whole cluster for the commands.
 //!
-//! Owns: framing, correlation, the few calls our own tools and tests need. Does not own: retries,
-//! groups, batching; whoever needs those uses a real client. Invariant: an answer belongs to the
-//! oldest request without one, or the connection is given up.
+//! Owns: framing, correlation, versions, whom to ask, the calls our own tools and tests need. Does
+//! not own: batching, what people see; whoever needs a whole client uses a real one. Invariant: an
+//! answer belongs to the oldest request without one, or the connection is given up.
 
+mod cluster;
+pub mod code;
+mod configs;
 mod error;
 mod frame;
+mod groups;
 pub mod hostile;
 mod log;
+mod membership;
+mod metadata;
+mod offsets;
+mod partitioner;
+mod peer;
 mod prepared;
+mod topics;
 
 use bytes::BytesMut;
 use proto_kafka::protocol::{Request, StrBytes};
 use tokio::io::AsyncWriteExt;
 
+pub use cluster::{Cluster, Options, To, name_of};
+pub use configs::{Change, Entry, Resource, Source};
 pub use error::Error;
+pub use groups::{Committed, Committer, Described, Listed, Member};
 pub use log::{Fetched, ProduceAck};
+pub use membership::Membership;
+pub use metadata::{Broker, Metadata, Partition, Topic};
+pub use offsets::{Named, Place};
+pub use partitioner::partition_of;
+pub use peer::{Peer, api_name};
 pub use prepared::PreparedProduce;
+pub use topics::NewTopic;
 
 use crate::env::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
 
