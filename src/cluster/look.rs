@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use super::{error::ReadError, meta::Meta, replay::Replay, state::State};
+use super::{
+    documents::AtRisk, error::ReadError, meta::Meta, replay::Replay, state::State,
+};
 use crate::{
     env::Env,
     store::Store,
@@ -34,6 +36,8 @@ pub struct SeenLease {
     pub ttl: Duration,
     /// Given up by its holder.
     pub released: bool,
+    /// What the holder's disk had and the bucket had not, when it last said so.
+    pub at_risk: AtRisk,
 }
 
 /// Reads what is there; `None` where there is no cluster.
@@ -49,8 +53,14 @@ pub async fn look(store: &Store, env: &Env) -> Result<Option<Seen>, ReadError> {
         address: held.document.address,
         ttl: Duration::from_millis(held.document.ttl_ms),
         released: held.document.released,
+        at_risk: held.document.at_risk,
     });
-    let mut replay = Replay::begin(&meta, cluster).await?;
-    replay.go_on(&meta).await?;
-    Ok(Some(Seen { cluster, lease, state: replay.state }))
+    loop {
+        let mut replay = Replay::begin(&meta, cluster).await?;
+        replay.go_on(&meta).await?;
+        // The log may have been trimmed while it was read, which would look like its end.
+        if replay.holds(&meta, Duration::ZERO).await? {
+            return Ok(Some(Seen { cluster, lease, state: replay.state }));
+        }
+    }
 }

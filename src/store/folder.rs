@@ -53,6 +53,19 @@ impl fmt::Debug for Folder {
 }
 
 impl Folder {
+    /// Opens the folder for reading: nothing is made and nothing swept.
+    pub(super) fn open_as_it_is(path: &Path, env: &Env) -> Result<Self, OpenError> {
+        let name = path.display();
+        let cannot = |error: io::Error| OpenError(format!("the bucket folder {name}: {error}"));
+        let root = tree::absolute(path).map_err(cannot)?;
+        if !tree::is_folder(&root) {
+            return Err(OpenError(format!("the bucket folder {name} is not there")));
+        }
+        let work = root.join(".strandline");
+        let env = env.clone();
+        Ok(Self(Arc::new(Inner { root, work, env, durable: Mutex::default() })))
+    }
+
     /// Opens or makes the folder and sweeps what dead writers left.
     pub(super) fn open(path: &Path, env: &Env) -> Result<Self, OpenError> {
         let name = path.display();

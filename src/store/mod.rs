@@ -13,11 +13,13 @@ mod faulty;
 mod folder;
 mod health;
 mod http;
+mod latency;
 mod memory;
 mod metrics;
 mod open;
 mod pace;
 pub mod path;
+mod read_only;
 mod remote;
 mod retry;
 mod s3;
@@ -35,6 +37,7 @@ pub use self::{
     error::{Failure, FailureKind, GetError, OpenError, Outcome},
     faulty::{Fault, Faulty, Rates},
     health::Away,
+    latency::Latency,
     memory::Memory,
     metrics::Metrics,
     open::{Credentials, Options, Secret},
@@ -195,6 +198,19 @@ impl Store {
     /// about its honesty: try again.
     pub async fn check_contract(&self) -> Result<ContractReport, CheckError> {
         contract::check(self, &self.env).await
+    }
+
+    /// Measures requests of a few kinds, `rounds` of each on throw-away keys; `tell` hears of each
+    /// round that is done.
+    ///
+    /// # Errors
+    /// The first request that fails.
+    pub async fn measure(
+        &self,
+        rounds: u32,
+        tell: &mut (dyn FnMut() + Send),
+    ) -> Result<Vec<Latency>, Failure> {
+        latency::measure(self, &self.env, rounds, tell).await
     }
 
     /// The same bucket through its own HTTP client, so that large reads do not stand in the way

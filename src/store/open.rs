@@ -10,7 +10,8 @@ use object_store::{
 
 use super::{
     Bucket, BucketUrl, Failure, FailureKind, Memory, Metrics, OpenError, Store, folder::Folder,
-    http::Connector, metrics::Metered, remote::Remote, retry::Retrying, s3, url::Place,
+    http::Connector, metrics::Metered, read_only::ReadOnly, remote::Remote, retry::Retrying, s3,
+    url::Place,
 };
 use crate::env::Env;
 
@@ -28,6 +29,8 @@ pub struct Options {
     pub s3_signed_payload: bool,
     /// Who to be at an S3 store.
     pub s3_credentials: Credentials,
+    /// Nothing may be written: no put, no delete, and a folder that is not there is not made.
+    pub read_only: bool,
     /// How long a small request may take; a body gets a second more for each MiB.
     pub timeout: Duration,
 }
@@ -39,6 +42,7 @@ impl Default for Options {
             s3_virtual_host: false,
             s3_signed_payload: false,
             s3_credentials: Credentials::Chain,
+            read_only: false,
             // Within it lie name lookup, TLS and credentials of a first request; a controller's
             // lease of 15 s survives one such try.
             timeout: Duration::from_secs(5),
@@ -81,13 +85,22 @@ pub(super) async fn open(
     if options.s3_endpoint.is_some() && !matches!(url, BucketUrl::S3(_)) {
         return Err(OpenError(format!("an S3 endpoint was given, but the bucket is {url}")));
     }
-    let metered = |bucket| Arc::new(Metered::new(bucket, metrics.clone(), Arc::clone(&env.clock)));
+    let guarded = |bucket: Arc<dyn Bucket>| -> Arc<dyn Bucket> {
+        if options.read_only { Arc::new(ReadOnly { inner: bucket }) } else { bucket }
+    };
+    let metered =
+        |bucket| guarded(Arc::new(Metered::new(bucket, metrics.clone(), Arc::clone(&env.clock))));
     let place = match url {
         BucketUrl::Memory => {
             return Ok(Store::over(metered(Arc::new(Memory::new(Arc::clone(&env.clock)))), env));
         }
         BucketUrl::Folder(path) => {
-            return Ok(Store::over(metered(Arc::new(Folder::open(path, env)?)), env));
+            let folder = if options.read_only {
+                Folder::open_as_it_is(path, env)?
+            } else {
+                Folder::open(path, env)?
+            };
+            return Ok(Store::over(metered(Arc::new(folder)), env));
         }
         BucketUrl::S3(place) | BucketUrl::Gcs(place) | BucketUrl::Azure(place) => place,
     };
