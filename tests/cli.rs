@@ -3,7 +3,19 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "cli/buckets.rs"]
+mod buckets;
+#[path = "cli/groups.rs"]
+mod groups;
+#[path = "cli/looks.rs"]
+mod looks;
+#[path = "cli/records.rs"]
+mod records;
+#[path = "cli/run.rs"]
+mod run;
 mod support;
+#[path = "cli/topics.rs"]
+mod topics;
 
 use std::process::{Command, Output};
 

@@ -9,6 +9,7 @@ mod support;
 
 use std::{
     fs::File,
+    io::Write,
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -99,4 +100,67 @@ fn every_answer_is_apache_kafkas_or_explained() {
     print!("{}", String::from_utf8_lossy(&done.stdout));
     let trouble = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{}\n{trouble}", done.status);
+}
+
+/// What a command printed, in sorted lines, and its exit code; the address it was told is not.
+fn told(bootstrap: &str, arguments: &[&str], input: &[u8]) -> (i32, Vec<String>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_strandline"))
+        .args(arguments)
+        .env("STRANDLINE_BOOTSTRAP", bootstrap)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may end before it has read everything.
+    drop(stdin.write_all(input));
+    drop(stdin);
+    let done = child.wait_with_output().unwrap();
+    let out = String::from_utf8_lossy(&done.stdout).replace(bootstrap, "ADDRESS");
+    let mut lines: Vec<String> = out.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    (done.status.code().unwrap(), lines)
+}
+
+#[test]
+#[ignore = "needs scripts/setup"]
+fn the_commands_do_and_say_the_same_at_apache_kafka() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut kafka = Kafka::start(folder.path());
+    let broker = strandline(folder.path()).start();
+    kafka.wait_ready(Duration::from_secs(120));
+    let (ours, theirs) = (broker.kafka(), format!("127.0.0.1:{}", kafka.port));
+    let keyed = "a:1\nb:2\nc:3\na:4\n".repeat(1000);
+    let commands: &[(&[&str], &str)] = &[
+        (&["topic", "create", "tide", "-p", "3", "-r", "1", "-c", "retention.ms=3600000"], ""),
+        (&["topic", "create", "tide"], ""),
+        (&["topic", "create", "a b"], ""),
+        (&["topic", "list", "tide"], ""),
+        (&["produce", "tide", "-K", ":", "-z", "zstd", "-H", "kind=test", "--json"], &keyed),
+        (&["produce", "tide", "--acks", "1", "--partition", "0"], "one\ntwo\n"),
+        (&["consume", "tide", "-e", "-f", "%p %o %k %v %h\\n"], ""),
+        (&["consume", "tide", "-e", "-o", "-2", "-f", "%p %o %k %v\\n"], ""),
+        (&["consume", "tide", "-e", "-g", "readers"], ""),
+        (&["consume", "tide", "-e", "-g", "readers"], ""),
+        (&["group", "list", "--json"], ""),
+        (&["group", "describe", "readers"], ""),
+        (&["group", "reset", "readers", "-t", "tide", "--by", "-5", "--yes"], ""),
+        (&["group", "describe", "readers", "--json"], ""),
+        (&["topic", "trim", "tide", "-o", "10", "--yes"], ""),
+        (&["topic", "alter", "tide", "-p", "4", "--unset", "retention.ms"], ""),
+        (&["config", "set", "--topic", "tide", "max.message.bytes=2000"], ""),
+        (&["config", "get", "--topic", "tide", "max.message.bytes"], ""),
+        (&["config", "set", "--topic", "tide", "nope=1"], ""),
+        (&["produce", "tide"], &"x".repeat(5000)),
+        (&["group", "delete", "readers", "--topic", "tide", "--yes"], ""),
+        (&["group", "delete", "readers", "--yes"], ""),
+        (&["group", "describe", "readers"], ""),
+        (&["topic", "delete", "tide", "--yes"], ""),
+        (&["consume", "tied", "-e"], ""),
+    ];
+    for (command, input) in commands {
+        let at_kafka = told(&theirs, command, input.as_bytes());
+        assert_eq!(told(&ours, command, input.as_bytes()), at_kafka, "{command:?}");
+    }
 }

@@ -1,25 +1,45 @@
-//! `strandline cluster`: orders to a running broker about its cluster.
+//! `strandline cluster`: what a cluster is made of, and orders to a running broker about it.
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
-use super::output;
+use super::{
+    output,
+    table::{Cell, Table},
+    target,
+};
 use crate::{
+    client,
     http::{LossAtRisk, Readiness},
     types::ByteCount,
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
+    /// Show a cluster's brokers, controller, topics and partitions in trouble
+    #[command(visible_alias = "info")]
+    Describe(Describe),
+    /// Show which requests a broker takes, and their versions
+    Versions(Describe),
+    /// Show whether a strandline broker serves, and if not, why
+    Status(Target),
     /// Go on without records that only a lost disk held
     ///
     /// For a broker that waits because the WAL folder that holds the newest acknowledged records
     /// is gone. Without --yes it shows what would be lost and changes nothing.
     AcceptLoss(AcceptLoss),
-    /// Show whether the broker serves, and if not, why
-    Status(Target),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Describe {
+    #[command(flatten)]
+    target: target::Target,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -27,6 +47,9 @@ pub(super) struct Target {
     /// The broker's HTTP address
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     http: String,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -34,18 +57,139 @@ pub(super) struct AcceptLoss {
     #[command(flatten)]
     target: Target,
     /// Accept the loss; it cannot be undone
-    #[arg(long)]
+    #[arg(short, long)]
     yes: bool,
 }
 
-pub(super) fn run(action: &Action) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match action {
-            Action::AcceptLoss(order) => accept_loss(order).await,
-            Action::Status(target) => status(target).await,
+#[derive(Debug, Serialize)]
+struct Described {
+    cluster_id: Option<String>,
+    controller: Option<i32>,
+    brokers: Vec<Broker>,
+    topics: usize,
+    partitions: usize,
+    /// Partitions that nobody leads, `topic-index`.
+    without_leader: Vec<String>,
+    /// Partitions that not every replica has whole, `topic-index`.
+    under_replicated: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Broker {
+    id: i32,
+    address: String,
+    rack: Option<String>,
+    controller: bool,
+    /// Partitions it leads.
+    leads: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Api {
+    key: i16,
+    name: String,
+    min_version: i16,
+    max_version: i16,
+}
+
+pub(super) async fn run(action: &Action) -> anyhow::Result<ExitCode> {
+    match action {
+        Action::Describe(order) => describe(order).await,
+        Action::Versions(order) => versions(order).await,
+        Action::AcceptLoss(order) => accept_loss(order).await,
+        Action::Status(target) => status(target).await,
+    }
+}
+
+async fn describe(order: &Describe) -> anyhow::Result<ExitCode> {
+    let metadata = order.target.connect().await?.metadata(None, false).await?;
+    let partitions = || {
+        metadata.topics.iter().flat_map(|(topic, it)| {
+            it.partitions.iter().map(move |(index, it)| (format!("{topic}-{index}"), it))
+        })
+    };
+    let named = |is: fn(&client::Partition) -> bool| {
+        partitions().filter(|(_, it)| is(it)).map(|(name, _)| name).collect()
+    };
+    let broker = |(id, it): (&i32, &client::Broker)| Broker {
+        id: *id,
+        address: it.address.clone(),
+        rack: it.rack.clone(),
+        controller: metadata.controller == Some(*id),
+        leads: partitions().filter(|(_, it)| it.leader == Some(*id)).count(),
+    };
+    let described = Described {
+        cluster_id: metadata.cluster_id.clone(),
+        controller: metadata.controller,
+        brokers: metadata.brokers.iter().map(broker).collect(),
+        topics: metadata.topics.len(),
+        partitions: partitions().count(),
+        without_leader: named(|it| it.leader.is_none()),
+        under_replicated: named(|it| it.in_sync.len() < it.replicas.len()),
+    };
+    if order.json {
+        output::json(&described)?;
+    } else {
+        print(&described);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(cluster: &Described) {
+    let id = cluster.cluster_id.as_deref().unwrap_or("without an id");
+    output::line(format!(
+        "cluster {}: {}, {}, {}",
+        console::style(id).bold(),
+        output::count(cluster.brokers.len(), "broker"),
+        output::count(cluster.topics, "topic"),
+        output::count(cluster.partitions, "partition"),
+    ));
+    output::line("");
+    let mut table = Table::new(&["#BROKER", "ADDRESS", "RACK", "#LEADS", "NOTE"]);
+    for broker in &cluster.brokers {
+        let note = if broker.controller { "controller" } else { "" };
+        table.row([
+            broker.id.into(),
+            Cell::from(&broker.address),
+            Cell::or_none(broker.rack.as_ref()),
+            broker.leads.into(),
+            note.into(),
+        ]);
+    }
+    table.print();
+    for (what, which) in [
+        ("without a leader", &cluster.without_leader),
+        ("under-replicated", &cluster.under_replicated),
+    ] {
+        if !which.is_empty() {
+            let text = format!("partitions {what}: {}", which.join(", "));
+            output::line("");
+            output::line(console::style(text).red());
         }
-    })
+    }
+}
+
+async fn versions(order: &Describe) -> anyhow::Result<ExitCode> {
+    let cluster = order.target.connect().await?;
+    let peer = cluster.open(cluster.seed()).await?;
+    let apis = peer.versions().iter().map(|(key, versions)| Api {
+        key: *key,
+        name: client::api_name(*key),
+        min_version: versions.min,
+        max_version: versions.max,
+    });
+    let apis: Vec<Api> = apis.collect();
+    if order.json {
+        output::json(&apis)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new(&["#KEY", "REQUEST", "#FROM", "#TO"]);
+    for api in &apis {
+        let name = Cell::from(&api.name);
+        table.row([api.key.into(), name, api.min_version.into(), api.max_version.into()]);
+    }
+    table.print();
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn read_status(client: &reqwest::Client, target: &Target) -> anyhow::Result<Readiness> {
@@ -63,8 +207,12 @@ fn client() -> anyhow::Result<reqwest::Client> {
 
 async fn status(target: &Target) -> anyhow::Result<ExitCode> {
     let status = read_status(&client()?, target).await?;
-    let word = if status.ready { "ready" } else { "not ready" };
-    output::line(format!("{word}: {}", status.reason));
+    if target.json {
+        output::json(&status)?;
+    } else {
+        let word = if status.ready { "ready" } else { "not ready" };
+        output::line(format!("{word}: {}", status.reason));
+    }
     Ok(if status.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

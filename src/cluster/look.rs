@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use super::{
-    documents::AtRisk, error::ReadError, meta::Meta, replay::Replay, state::State,
-};
+use super::{documents::AtRisk, error::ReadError, meta::Meta, replay::Replay, state::State};
 use crate::{
     env::Env,
     store::Store,

@@ -11,6 +11,7 @@ pub mod entropy;
 pub mod net;
 pub mod signal;
 pub mod sim;
+pub mod standard;
 pub mod task;
 pub mod tree;
 

@@ -61,8 +61,8 @@ impl Folder {
         if !tree::is_folder(&root) {
             return Err(OpenError(format!("the bucket folder {name} is not there")));
         }
-        let work = root.join(".strandline");
-        let env = env.clone();
+        // Nothing is drafted and nothing locked; the folder is there as long as its root is.
+        let (work, env) = (root.clone(), env.clone());
         Ok(Self(Arc::new(Inner { root, work, env, durable: Mutex::default() })))
     }
 

@@ -1,24 +1,29 @@
 //! `strandline bucket`: look at a bucket with no broker running.
 
+mod check;
+mod ls;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::output;
 use crate::{
     env::Env,
     metrics::Registry,
-    store::{self, BucketUrl, CheckError, Store},
+    store::{self, BucketUrl, Store},
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
-    /// Put a bucket to the contract test: whether it keeps the promises a cluster rests on
-    Check(Target),
+    /// Put a bucket to the contract test, and measure how fast it answers
+    Check(check::Order),
+    /// List what is in a bucket, topic by topic; only reads
+    #[command(visible_alias = "list")]
+    Ls(ls::Order),
 }
 
 #[derive(Args, Debug)]
-pub(super) struct Target {
+struct Target {
     /// The bucket, as for `serve --bucket`
     #[arg(env = "STRANDLINE_BUCKET", value_name = "URL")]
     bucket: BucketUrl,
@@ -27,29 +32,21 @@ pub(super) struct Target {
     s3_endpoint: Option<String>,
 }
 
-pub(super) fn run(action: &Action) -> anyhow::Result<ExitCode> {
-    let Action::Check(target) = action;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(check(target))
+impl Target {
+    async fn open(&self, env: &Env, read_only: bool) -> anyhow::Result<Store> {
+        let options = store::Options {
+            s3_endpoint: self.s3_endpoint.clone(),
+            read_only,
+            ..store::Options::default()
+        };
+        let metrics = store::Metrics::new(&mut Registry::default());
+        Ok(Store::open(&self.bucket, &options, env, metrics).await?)
+    }
 }
 
-async fn check(target: &Target) -> anyhow::Result<ExitCode> {
-    let env = Env::real();
-    let options =
-        store::Options { s3_endpoint: target.s3_endpoint.clone(), ..store::Options::default() };
-    let metrics = store::Metrics::new(&mut Registry::default());
-    let store = Store::open(&target.bucket, &options, &env, metrics).await?;
-    match store.check_contract().await {
-        Ok(report) => {
-            for step in report.steps {
-                output::line(format!("ok  {:>6.0?}  {}", step.took, step.name));
-            }
-            output::line("this bucket keeps the contract");
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(CheckError::Broken { finding }) => {
-            anyhow::bail!("this bucket cannot be trusted with a cluster: {finding}")
-        }
-        Err(other) => Err(other.into()),
+pub(super) async fn run(action: &Action) -> anyhow::Result<ExitCode> {
+    match action {
+        Action::Check(order) => check::run(order).await,
+        Action::Ls(order) => ls::run(order).await,
     }
 }
