@@ -40,7 +40,7 @@ struct Whose {
 #[group(required = true, multiple = false)]
 struct Which {
     /// Of this topic
-    #[arg(long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME")]
     topic: Option<String>,
     /// Of the broker with this id
     #[arg(long, value_name = "ID")]

@@ -150,8 +150,8 @@ pub(super) fn escaped(text: &str) -> Result<Vec<u8>, String> {
             Some('\\') => bytes.push(b'\\'),
             Some('x') => {
                 let digits: String = letters.by_ref().take(2).collect();
-                let byte = u8::from_str_radix(&digits, 16);
-                bytes.push(byte.map_err(|_| format!("\\x{digits} is no byte; write \\x1f"))?);
+                let byte = u8::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 2);
+                bytes.push(byte.ok_or_else(|| format!("\\x{digits} is no byte; write \\x1f"))?);
             }
             other => {
                 let other = other.map(String::from).unwrap_or_default();
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn escapes_stand_for_bytes() {
         assert_eq!(escaped(r"a\t\x00\xfF\\é"), Ok(b"a\t\x00\xff\\\xc3\xa9".to_vec()));
-        assert!(escaped(r"\x1").is_err() == escaped(r"\xzz").is_err());
+        assert!(escaped(r"\x1").is_err() && escaped(r"\xzz").is_err());
         assert!(escaped(r"\q").is_err() && escaped("\\").is_err() && separator("").is_err());
     }
 }

@@ -190,8 +190,8 @@ mod tests {
     #[test]
     fn a_narrow_terminal_cuts_text_and_never_numbers() {
         let lines = table().lines(Some(40));
-        assert_eq!(lines[1], "a-topic-with-quite…          12  -");
-        assert_eq!(lines[2], "b                    1234567890  two lines".replacen("  ", "", 1));
+        assert_eq!(lines[1], "a-topic-with-qui…          12  -");
+        assert_eq!(lines[2], "b                  1234567890  two lines");
         assert!(lines.iter().all(|line| console::measure_text_width(line) <= 40), "{lines:?}");
     }
 }

@@ -36,7 +36,7 @@ pub(in crate::cli) struct Order {
     #[command(flatten)]
     target: Target,
     /// Only topics whose name holds this text
-    #[arg(long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT")]
     topic: Option<String>,
     /// Print the result as JSON
     #[arg(long)]
