@@ -297,11 +297,11 @@ async function pictures(bootstrap) {
   await new Promise((resolve) => { setTimeout(resolve, wait * 1000); });
   const shot = (name, options) => onPage(options, async (page) => {
     await page.waitForTimeout(4500);
-    await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
+    await page.screenshot({ path: `${folder}/${name}.png` });
   });
-  await shot('web-light', { colorScheme: 'light', viewport: { width: 1180, height: 800 } });
-  await shot('web-dark', { colorScheme: 'dark', viewport: { width: 1180, height: 800 } });
-  await shot('web-phone', { colorScheme: 'light', viewport: { width: 360, height: 740 } });
+  await shot('web-light', { colorScheme: 'light', viewport: { width: 1080, height: 1420 } });
+  await shot('web-dark', { colorScheme: 'dark', viewport: { width: 1080, height: 1420 } });
+  await shot('web-phone', { colorScheme: 'light', viewport: { width: 360, height: 1400 } });
   await (await load)();
 }
 

@@ -1,9 +1,11 @@
-// Small plots that move: one or two lines over the last ten minutes.
+// Small plots that move: one or two lines over the last minutes, ten at most.
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300;
 const HEIGHT = 88;
+// A broker that has just started fills its plots all the same.
 const SPAN_MS = 600_000;
+const LEAST_SPAN_MS = 60_000;
 // A line is broken where samples are missing for longer.
 const GAP_MS = 7_000;
 
@@ -64,7 +66,7 @@ export class Plot {
     if (lines.length > 1) {
       lines.forEach((line, at) => left.append(made("span", at ? "key second" : "key"), line.name));
     } else {
-      left.textContent = "10 min ago";
+      this.from = left;
     }
     this.top = made("span");
     foot.append(left, this.top);
@@ -77,10 +79,12 @@ export class Plot {
   show(samples, end) {
     this.samples = samples;
     this.end = end;
+    const known = samples.length ? end - samples[0].at_ms : 0;
+    this.span = Math.min(SPAN_MS, Math.max(LEAST_SPAN_MS, known));
     let most = 0;
     for (const sample of samples) for (const { of } of this.lines) most = Math.max(most, of(sample) ?? 0);
     const top = most > 0 ? ceiling(most * 1.05, this.steps) : 0;
-    const x = (sample) => WIDTH * (1 - (end - sample.at_ms) / SPAN_MS);
+    const x = (sample) => WIDTH * (1 - (end - sample.at_ms) / this.span);
     const y = (value) => HEIGHT - 1 - (top > 0 ? (value / top) * (HEIGHT - 6) : 0);
     this.lines.forEach(({ of }, at) => {
       const stretches = [[]];
@@ -103,6 +107,8 @@ export class Plot {
       }
     });
     this.top.textContent = top > 0 ? `up to ${this.words(top)}` : "";
+    const minutes = Math.round(this.span / 60_000);
+    if (this.from) this.from.textContent = `${minutes} min ago`;
     if (!this.pointed) this.tell(samples.at(-1));
     this.svg.setAttribute("aria-label", `${this.title}, now ${this.now.textContent}, at most ${this.words(most)} in the last ten minutes`);
   }
@@ -115,14 +121,14 @@ export class Plot {
 
   point(event) {
     const box = this.svg.getBoundingClientRect();
-    const at = this.end - SPAN_MS * (1 - (event.clientX - box.left) / box.width);
+    const at = this.end - this.span * (1 - (event.clientX - box.left) / box.width);
     let nearest = null;
     for (const sample of this.samples) {
       if (!nearest || Math.abs(sample.at_ms - at) < Math.abs(nearest.at_ms - at)) nearest = sample;
     }
     if (!nearest) return;
     this.pointed = true;
-    const x = WIDTH * (1 - (this.end - nearest.at_ms) / SPAN_MS);
+    const x = WIDTH * (1 - (this.end - nearest.at_ms) / this.span);
     this.cursor.setAttribute("x1", x);
     this.cursor.setAttribute("x2", x);
     this.cursor.setAttribute("visibility", "visible");
