@@ -6,8 +6,9 @@
 //! in order is not read ahead of.
 //!
 //! A reader's window doubles with each read that goes on where its last one ended, from 0.5 to
-//! 32 MiB, and is refilled when half of it is used, so that requests grow with it. It shrinks when
-//! what was read ahead left memory unread.
+//! 32 MiB, and is refilled when a quarter of it is used, so that requests grow with it and several
+//! are on their way at a time: a store gives more that way. It shrinks when what was read ahead left
+//! memory unread.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,6 +23,8 @@ use crate::{
 
 const FIRST_WINDOW: u64 = 512 * 1024;
 const LAST_WINDOW: u64 = 32 * 1024 * 1024;
+/// A window is refilled when this part of it is used.
+const REFILL: u64 = 4;
 /// Readers known at a time; the one longest not seen goes first.
 const MOST_READERS: usize = 1024;
 /// A reader not seen for this long takes no part in sharing...
@@ -68,8 +71,10 @@ struct Reader {
     window: u64,
     /// Ends and bytes of what is read ahead.
     ahead: VecDeque<(Offset, u64)>,
-    /// A plan is being carried out.
-    planned: bool,
+    /// A plan's blocks are not all asked for yet.
+    asking: bool,
+    /// Plans whose blocks are not all there yet.
+    under_way: usize,
     seen: Duration,
 }
 
@@ -105,7 +110,16 @@ impl Readers {
         self.next += 1;
         let (last, next) = (from, from);
         let ahead = VecDeque::new();
-        let reader = Reader { partition, last, next, window: 0, ahead, planned: false, seen: now };
+        let reader = Reader {
+            partition,
+            last,
+            next,
+            window: 0,
+            ahead,
+            asking: false,
+            under_way: 0,
+            seen: now,
+        };
         self.readers.insert(id, reader);
         id
     }
@@ -137,7 +151,7 @@ impl Readers {
         let in_order = from == reader.next && from > reader.last;
         (reader.last, reader.next) = (from, next);
         // They were there and left before their reader came: more is read ahead than memory keeps.
-        let evicted = waited && !reader.planned;
+        let evicted = waited && reader.under_way == 0;
         if evicted && reader.ahead.back().is_some_and(|(end, _)| next <= *end) {
             self.settled.wasted += reader.ahead_bytes();
             reader.ahead.clear();
@@ -153,12 +167,14 @@ impl Readers {
         }
         reader.window = (reader.window * 2).clamp(FIRST_WINDOW, LAST_WINDOW);
         let have = reader.ahead_bytes();
-        let bytes = reader.window.min(share).saturating_sub(have);
+        let window = reader.window.min(share);
+        let bytes = window.saturating_sub(have);
         let room = self.most.saturating_sub(all);
-        if reader.planned || bytes < have || bytes == 0 || room == 0 {
+        if reader.asking || bytes < window / REFILL || bytes == 0 || room == 0 {
             return None;
         }
-        reader.planned = true;
+        reader.asking = true;
+        reader.under_way += 1;
         let from = reader.ahead.back().map_or(next, |(end, _)| *end);
         Some(Plan { reader: id, partition: reader.partition, from, bytes: bytes.min(room) })
     }
@@ -171,10 +187,17 @@ impl Readers {
         true
     }
 
-    /// The plan is carried out.
+    /// All of a plan's blocks are claimed, or as many as there are.
+    pub(super) fn asked(&mut self, id: ReaderId) {
+        if let Some(reader) = self.readers.get_mut(&id) {
+            reader.asking = false;
+        }
+    }
+
+    /// A plan that was asked for is carried out.
     pub(super) fn done(&mut self, id: ReaderId) {
         if let Some(reader) = self.readers.get_mut(&id) {
-            reader.planned = false;
+            reader.under_way = reader.under_way.saturating_sub(1);
         }
     }
 
@@ -233,6 +256,7 @@ mod tests {
         let plan = readers.finish(id, from..next, false, NOW)?;
         let end = plan.from.advance(i64::try_from(plan.bytes).unwrap());
         assert!(readers.claim(id, &[(end, plan.bytes)]));
+        readers.asked(id);
         readers.done(id);
         Some(plan.bytes)
     }
@@ -242,7 +266,7 @@ mod tests {
         let mut readers = Readers::new(64 * MIB);
         let plans = replay(&mut readers, 0, 512 * 1024, 200);
         assert_eq!(plans[..4], [MIB / 2, MIB, MIB, 3 * MIB]);
-        assert!(plans.iter().skip(10).all(|plan| (16 * MIB..=32 * MIB).contains(plan)));
+        assert!(plans.iter().skip(10).all(|plan| (8 * MIB..=32 * MIB).contains(plan)));
         let used = readers.settle();
         assert!(used.wasted == 0 && used.used > 60 * MIB, "{used:?}");
     }
@@ -295,6 +319,7 @@ mod tests {
                 let (from, next) = (Offset(read * 10), Offset(read * 10 + 10));
                 let id = readers.begin(partition(0), from, NOW);
                 plans.extend(readers.finish(id, from..next, false, NOW).map(|plan| plan.from));
+                readers.asked(id);
                 readers.done(id);
             }
         }
@@ -316,11 +341,12 @@ mod tests {
             if let Some(plan) = readers.finish(id, from..next, false, later) {
                 let end = plan.from.advance(i64::try_from(plan.bytes).unwrap());
                 readers.claim(id, &[(end, plan.bytes)]);
+                readers.asked(id);
                 readers.done(id);
                 plans = plan.bytes;
             }
         }
-        assert!(plans >= 16 * MIB, "the whole room is its own: {plans}");
+        assert!(plans >= 8 * MIB, "the whole room is its own: {plans}");
         assert!(readers.settle().wasted > 0);
         assert_eq!(readers.readers.len(), 1);
     }
@@ -356,7 +382,8 @@ mod tests {
                     prop_assert!(plan.from >= at[slot]);
                     let end = plan.from.advance(i64::try_from(plan.bytes).unwrap());
                     readers.claim(id, &[(end, plan.bytes)]);
-                    readers.done(id);
+                    readers.asked(id);
+        readers.done(id);
                 }
                 let all: u64 = readers.readers.values().map(Reader::ahead_bytes).sum();
                 prop_assert!(all <= most, "{} of {}", all, most);

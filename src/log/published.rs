@@ -94,14 +94,17 @@ impl Published {
             let published = self.clone();
             self.tasks.spawn("read-ahead", async move {
                 // A read that comes to it finds out why, and tells its client.
-                drop(published.read_ahead(plan).await);
+                let coming = published.read_ahead(plan).await;
+                published.readers().asked(plan.reader);
+                let coming = coming.unwrap_or_default().into_iter().map(Coming::bytes);
+                future::join_all(coming).await;
                 published.readers().done(plan.reader);
             });
         }
     }
 
-    /// Reads ahead as planned, from object to object, until the blocks are in memory.
-    async fn read_ahead(&self, plan: Plan) -> Result<(), HistoryError> {
+    /// Asks for what is planned, from object to object.
+    async fn read_ahead(&self, plan: Plan) -> Result<Vec<Coming<ReadError>>, HistoryError> {
         let Plan { reader, partition, mut from, bytes: mut left } = plan;
         let mut coming = Vec::new();
         while left > 0
@@ -117,8 +120,7 @@ impl Published {
             from = ahead.end;
             coming.extend(ahead.coming);
         }
-        future::join_all(coming.into_iter().map(Coming::bytes)).await;
-        Ok(())
+        Ok(coming)
     }
 
     /// Published runs that end above `from`, oldest first.
