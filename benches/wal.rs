@@ -100,6 +100,7 @@ async fn run(log: &Replication, tasks: usize, bytes: usize, time: Duration) {
                     max_timestamp: Millis(0),
                     internal: false,
                     sink: sink.clone(),
+                    room: None,
                 });
                 commit.expect("there is room").await.expect("it commits");
                 took.push(started.elapsed());

@@ -5,7 +5,7 @@
 //! Invariants: everything slow (CRC, decompression, loading producer state) is before the lock; a
 //! refused batch leaves no trace; a duplicate is answered no sooner than its original (I11).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -18,11 +18,12 @@ use super::{
 };
 use crate::{
     cluster::configs::{self, TopicConfig},
+    env::clock,
     record::{
         self, BatchView, Check, Checked, Compression, HEADER_BYTES, Limits, Progress, Reject,
         Rules, Stamp, TimestampType, Timestamps, stamped_header,
     },
-    replication::{self, Append, Commit, Sink},
+    replication::{self, Append, Commit, Room, Sink},
     types::{Millis, Offset},
 };
 
@@ -31,6 +32,9 @@ use crate::{
 const UNPACKED_INLINE_BYTES: usize = 128 << 10;
 /// The same of one that is not packed.
 const READ_INLINE_BYTES: usize = 2 << 20;
+
+/// How long a batch waits for a disk that does not keep up before its producer is told to try again.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
 
 /// Who brings a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,7 @@ struct Prepared {
     max_timestamp: Millis,
     log_append_time: Option<Millis>,
     at: producer::Moment,
+    room: Option<Room>,
 }
 
 impl Pending {
@@ -136,10 +141,16 @@ impl Partition {
         batch: Bytes,
         origin: Origin,
     ) -> Result<Pending, AppendError> {
-        let prepared = self.prepare(batch, origin).await?;
+        let mut prepared = self.prepare(batch, origin).await?;
         let claim = Claim::of(&prepared.batch);
         if claim.is_some() {
             self.load_producers().await?;
+        }
+        if origin == Origin::Client {
+            // Who waits here is not read from: that is what holds producers back.
+            let room = self.around.replication.room(prepared.batch.bytes().len());
+            let room = clock::timeout(ROOM_WAIT, room).await;
+            prepared.room = room.map_err(|_| AppendError::Full)?;
         }
         self.place(prepared, claim)
     }
@@ -175,6 +186,7 @@ impl Partition {
             max_timestamp: log_append_time.or(corrected).unwrap_or(batch.max_timestamp()),
             batch,
             log_append_time,
+            room: None,
             at: producer::Moment { time: now, expiration_ms: config.producer_expiration_ms },
         })
     }
@@ -218,6 +230,7 @@ impl Partition {
             max_timestamp: prepared.max_timestamp,
             internal: self.is_internal(),
             sink,
+            room: prepared.room,
         });
         let commit = commit.map_err(|error| refused(error, prepared.batch.bytes().len()))?;
         state.log_end = end_offset;

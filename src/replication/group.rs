@@ -16,7 +16,7 @@ use crate::{
     wal::{BATCH_PREFIX_BYTES, ENTRY_HEADER_BYTES, Entry, EntryBatch, put_batch_prefix},
 };
 
-use super::{Append, BATCH_HEADER_BYTES, Commit, CommittedBatch, Sink, commit::Resolver};
+use super::{Append, BATCH_HEADER_BYTES, Commit, CommittedBatch, Room, Sink, commit::Resolver};
 
 /// A buffer's size; only a batch larger than that gets a larger one.
 pub(super) const ARENA_BYTES: u64 = 4 * 1024 * 1024;
@@ -29,6 +29,8 @@ pub(super) struct Group {
     pub(super) bytes: u64,
     pub(super) batches: Vec<Batch>,
     pub(super) resolver: Resolver,
+    /// Places of its batches among what waits.
+    room: Option<Room>,
 }
 
 /// Where a batch lies in its group, and who wants to know.
@@ -47,7 +49,7 @@ pub(super) struct Batch {
 impl Group {
     /// A barrier: nothing but somebody who waits for it.
     pub(super) fn barrier(resolver: Resolver) -> Self {
-        Self { parts: Vec::new(), bytes: 0, batches: Vec::new(), resolver }
+        Self { parts: Vec::new(), bytes: 0, batches: Vec::new(), resolver, room: None }
     }
 
     /// CRC of the entry's payload.
@@ -176,6 +178,11 @@ impl Waiting {
             length,
             sink: append.sink,
         });
+        match (&mut group.room, append.room) {
+            (Some(room), Some(more)) => room.merge(more),
+            (Some(_), None) => {}
+            (none, more) => *none = more,
+        }
         group.bytes += bytes;
         self.bytes += bytes;
         group.resolver.commit()
@@ -204,7 +211,8 @@ impl Waiting {
         if self.full.is_empty() {
             self.finish();
         }
-        let group = self.full.pop_front()?;
+        let mut group = self.full.pop_front()?;
+        group.room = None;
         self.bytes -= group.bytes;
         Some(group)
     }
@@ -302,6 +310,7 @@ mod tests {
             max_timestamp: Millis(0),
             internal: false,
             sink: Arc::new(Nobody),
+            room: None,
         };
         drop(waiting.push(append, most_bytes));
     }

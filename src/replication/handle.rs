@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     Append, AppendError, AtRisk, ClosedSegment, Commit, CommitError, EndReason, Ended, EntryReader,
-    Error, Parts, driver::Driver, files, resident::Resident, shared::Shared,
+    Error, Parts, Room, driver::Driver, files, resident::Resident, shared::Shared,
 };
 
 /// Handle of one incarnation's log; clones share it. When the last is gone the log stops where it
@@ -89,6 +89,11 @@ impl Replication {
     /// Nothing was appended then.
     pub fn append(&self, append: Append<'_>) -> Result<Commit, AppendError> {
         self.shared.append(append)
+    }
+
+    /// Waits for a place among what waits for the disk, in turn with all who do.
+    pub async fn room(&self, bytes: usize) -> Option<Room> {
+        self.shared.room(bytes).await
     }
 
     /// Proves that this incarnation was not fenced at some instant after the call (4.7), and that

@@ -28,6 +28,7 @@ mod writer;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 pub use commit::Commit;
 pub use error::{AppendError, CommitError, Ended, Error};
@@ -90,6 +91,9 @@ pub struct Parts {
     pub metrics: Metrics,
 }
 
+/// A place among what waits for the disk, until it is on its way there.
+pub type Room = OwnedSemaphorePermit;
+
 /// One batch to append.
 pub struct Append<'a> {
     /// The partition.
@@ -110,6 +114,8 @@ pub struct Append<'a> {
     pub internal: bool,
     /// Told when it is committed and when it leaves memory.
     pub sink: Arc<dyn Sink>,
+    /// Its place among what waits for the disk, for who would rather wait than be refused.
+    pub room: Option<Room>,
 }
 
 /// A committed batch as its partition's tail keeps it.

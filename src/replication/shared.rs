@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     env::{Env, disk::DiskFile},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    Append, AppendError, AtRisk, ClosedSegment, Commit, Config, EndReason, Metrics,
+    Append, AppendError, AtRisk, ClosedSegment, Commit, Config, EndReason, Metrics, Room,
     commit::Resolver,
     group::{ARENA_BYTES, Waiting},
     resident::{Resident, ResidentEntry},
@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) store_away: Arc<dyn Fn() -> bool + Send + Sync>,
     state: Mutex<State>,
+    /// KiB that may still come to wait for the WAL thread.
+    places: Arc<Semaphore>,
     /// Wakes the WAL thread.
     pub(super) work: Condvar,
     /// Wakes the files thread.
@@ -109,6 +111,7 @@ impl Shared {
         let buffers = config.memory.0.saturating_add(config.waiting.0);
         let state = State { waiting: Waiting::within(buffers), ..State::default() };
         Self {
+            places: Arc::new(Semaphore::new(places(&config))),
             folder,
             env,
             config,
@@ -147,6 +150,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    pub(super) async fn room(&self, bytes: usize) -> Option<Room> {
+        let wanted = bytes.div_ceil(1024).min(places(&self.config));
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        // Never closed: at the end those who wait get theirs, and are told by `append`.
+        Arc::clone(&self.places).acquire_many_owned(wanted).await.ok()
+    }
+
     pub(super) fn append(&self, append: Append<'_>) -> Result<Commit, AppendError> {
         let mut state = self.state();
         if let Err(refused) = self.admit(&state, &append) {
@@ -179,7 +189,8 @@ impl Shared {
         }
         let budget = self.config.budget.0;
         let limit = if append.internal { budget } else { budget - budget / 10 };
-        let crowded = state.waiting.bytes() > 0 && waiting > self.most_waiting();
+        let may_crowd = append.room.is_some() || state.waiting.bytes() == 0;
+        let crowded = !may_crowd && waiting > self.most_waiting();
         if state.unuploaded + waiting > limit {
             tracing::warn!(
                 budget_bytes = budget,
@@ -197,7 +208,7 @@ impl Shared {
 
     /// Bytes that may wait for the WAL thread: the buffer being filled has its room too.
     fn most_waiting(&self) -> u64 {
-        self.config.waiting.0.saturating_sub(ARENA_BYTES)
+        most_waiting(&self.config)
     }
 
     /// Gives up buffers kept for the next batches if there were none since the last call.
@@ -319,6 +330,16 @@ impl Shared {
         let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
         self.metrics.unuploaded_age_seconds.set(age.as_secs_f64());
     }
+}
+
+fn most_waiting(config: &Config) -> u64 {
+    config.waiting.0.saturating_sub(ARENA_BYTES)
+}
+
+/// KiB that may wait at a time by turns.
+fn places(config: &Config) -> usize {
+    let kib = usize::try_from(most_waiting(config) / 1024).unwrap_or(usize::MAX);
+    kib.clamp(1, Semaphore::MAX_PERMITS)
 }
 
 impl State {

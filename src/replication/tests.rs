@@ -146,6 +146,7 @@ impl World {
             max_timestamp: Millis(5),
             internal,
             sink: self.tail.clone(),
+            room: None,
         })?;
         *next += 1;
         Ok(commit)
