@@ -123,7 +123,7 @@ impl World {
     }
 
     fn append(&self, log: &Replication, bytes: usize) -> Result<Commit, AppendError> {
-        self.append_as(log, bytes, false)
+        self.append_as(log, bytes, false, None)
     }
 
     fn append_as(
@@ -131,6 +131,7 @@ impl World {
         log: &Replication,
         bytes: usize,
         internal: bool,
+        room: Option<Room>,
     ) -> Result<Commit, AppendError> {
         let mut next = self.next.lock().unwrap();
         let mut batch = vec![u8::try_from(*next % 251).unwrap(); bytes.max(BATCH_HEADER_BYTES)];
@@ -146,7 +147,7 @@ impl World {
             max_timestamp: Millis(5),
             internal,
             sink: self.tail.clone(),
-            room: None,
+            room,
         })?;
         *next += 1;
         Ok(commit)
@@ -302,7 +303,7 @@ async fn while_the_bucket_is_away_the_segment_grows_up_to_the_budget() {
     };
     assert_eq!(refused, AppendError::Full);
     assert!(count > 100, "{count} appended");
-    soon(world.append_as(&log, 3000, true).unwrap()).await.unwrap();
+    soon(world.append_as(&log, 3000, true, None).unwrap()).await.unwrap();
     assert!(disk.has(Path::new("/wal/1-0-00000000000003e8-6.wal")), "one segment, many files");
     world.away.store(false, Ordering::Relaxed);
     let closed = soon(log.next_closed()).await;
@@ -563,5 +564,36 @@ async fn many_appenders_share_entries_and_keep_their_order() {
     });
     soon(futures::future::try_join_all(tasks)).await.unwrap();
     assert_eq!(world.committed(), counted(0..500));
+    soon(log.stop()).await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_place_gets_it_in_turn_and_is_not_refused() {
+    const BATCH: usize = 8 * 1024;
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(Env::real(), folder.path());
+    world.config.roll_bytes = ByteCount::mib(1);
+    world.config.waiting = ByteCount(super::group::ARENA_BYTES + 16 * 1024);
+    let world = Arc::new(world);
+    let log = world.start(1, 2).await;
+    let first = log.room(BATCH).await.unwrap();
+    let second = log.room(BATCH).await.unwrap();
+    let mut third = Box::pin(log.room(BATCH));
+    assert!(futures::poll!(third.as_mut()).is_pending(), "there are two places");
+    drop(first);
+    let third = soon(third).await.unwrap();
+    drop((second, third));
+    let tasks = (0..50).map(|_| {
+        let (world, log) = (world.clone(), log.clone());
+        tokio::spawn(async move {
+            let room = log.room(BATCH).await;
+            world.append_as(&log, BATCH, false, room).unwrap().await.unwrap();
+        })
+    });
+    soon(futures::future::try_join_all(tasks)).await.unwrap();
+    assert_eq!(world.committed(), counted(0..50));
+    let large = soon(log.room(1 << 30)).await;
+    assert!(large.is_some(), "who wants more than there is gets all of it");
+    drop(large);
     soon(log.stop()).await;
 }
