@@ -16,6 +16,7 @@ mod error;
 mod frame;
 mod guard;
 pub mod hostile;
+pub mod measured;
 mod metrics;
 mod out;
 mod reader;

@@ -12,6 +12,7 @@ mod format;
 mod found;
 pub mod hostile;
 mod ledger;
+pub mod measured;
 mod pool;
 mod reader;
 mod scan;

@@ -6,6 +6,7 @@
 
 mod codec;
 mod hostile;
+mod measured;
 mod session;
 
 use std::{
@@ -20,6 +21,7 @@ use tokio::sync::Notify;
 pub(super) use codec::epoch;
 use codec::{Answered, Asked, Head, Key, Request};
 pub(in crate::kafka) use hostile::agrees as decodes_as_another_codec;
+pub(in crate::kafka) use measured::encode as encode_measured;
 use session::{Plan, Sessions};
 
 use super::{

@@ -6,6 +6,7 @@
 
 mod codec;
 mod hostile;
+mod measured;
 mod shape;
 
 use std::{sync::Arc, time::Duration};
@@ -16,6 +17,7 @@ use futures::{FutureExt, future::BoxFuture};
 pub(super) use codec::TopicKey;
 use codec::{Answered, Request};
 pub(in crate::kafka) use hostile::agrees as decodes_as_another_codec;
+pub(in crate::kafka) use measured::decode as decode_measured;
 
 use super::{
     Answer, Call, Errors, Later,
