@@ -62,7 +62,7 @@ fn broker(root: &Path) -> Broker {
 /// that wanted transactions.
 fn nothing_was_logged(broker: &Broker) {
     let log = broker.log();
-    let (_, since) = log.rsplit_once(r#""message":"serving""#).unwrap();
+    let (_, since) = log.rsplit_once(r#""message":"started""#).unwrap();
     let news =
         |line: &&str| line.starts_with('{') && !line.contains("transactions are not served yet");
     let said: Vec<_> = since.lines().filter(news).collect();
