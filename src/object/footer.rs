@@ -13,6 +13,7 @@ use super::{
     format::{self, TRAILER_BYTES, Trailer},
     producer::{ProducerSnapshot, decode_producers},
 };
+use crate::crc::crc32c;
 use crate::types::{Incarnation, LeaderEpoch, Millis, ObjectId, Offset, PartitionId, TopicId};
 
 /// What an object says about itself.
@@ -191,7 +192,7 @@ impl Block {
 /// # Errors
 /// `Damaged` when they are not what was written.
 pub fn check_block(bytes: &[u8], crc: u32) -> Result<(), Error> {
-    if super::crc32c([bytes]) == crc { Ok(()) } else { Err(Error::Damaged("CRC of a block")) }
+    if crc32c(bytes) == crc { Ok(()) } else { Err(Error::Damaged("CRC of a block")) }
 }
 
 fn decode_run(wire: format::Run, position: u64) -> Result<Run, Error> {

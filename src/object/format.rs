@@ -19,6 +19,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
 use super::Error;
+use crate::crc::crc32c;
 use crate::protobuf;
 
 /// The version this broker writes, and the newest it reads.
@@ -163,7 +164,7 @@ pub(super) fn seal(message: &[u8]) -> Bytes {
     let length = u32::try_from(message.len()).expect("a footer is far below 4 GiB");
     let mut tail = BytesMut::from(message);
     tail.put_u32(length);
-    tail.put_u32(super::crc32c([message]));
+    tail.put_u32(crc32c(message));
     tail.put_u16(VERSION);
     tail.put_u16(0);
     tail.put_slice(MAGIC);
@@ -210,7 +211,7 @@ impl Trailer {
         let end = tail.len().checked_sub(super::index(TRAILER_BYTES)).ok_or(SHORT)?;
         let start = end.checked_sub(super::index(self.footer_bytes)).ok_or(SHORT)?;
         let bytes = tail.slice(start..end);
-        if super::crc32c([bytes.as_ref()]) != self.crc {
+        if crc32c(bytes.as_ref()) != self.crc {
             return Err(Error::Damaged("CRC of the footer"));
         }
         parse(bytes)

@@ -20,17 +20,8 @@ pub use producer::{
     OpenTransaction, ProducerBatch, ProducerSnapshot, decode_producers, encode_producers,
 };
 
-use crate::crc::Crc32c;
-
 /// Where a block ends: at the first batch border past this many bytes.
 pub const BLOCK_BYTES: crate::types::ByteCount = crate::types::ByteCount::mib(1);
-
-/// CRC32C of bytes that came in parts.
-fn crc32c<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u32 {
-    let mut crc = Crc32c::default();
-    parts.into_iter().for_each(|part| crc.update(part));
-    crc.value()
-}
 
 fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).expect("a length fits 64 bits")

@@ -270,7 +270,7 @@ proptest! {
         for inner in [mutated, bytes] {
             let mut sealed = inner.clone();
             sealed.extend_from_slice(&u32::try_from(inner.len()).unwrap().to_be_bytes());
-            sealed.extend_from_slice(&crc32c([inner.as_slice()]).to_be_bytes());
+            sealed.extend_from_slice(&crate::crc::crc32c(&inner).to_be_bytes());
             sealed.extend_from_slice(b"\0\x01\0\0STRANDOB");
             let object_bytes = built.bytes - length(&footer) + length(&inner);
             if let Ok(footer) = Footer::decode(object_bytes, &sealed.into()) {

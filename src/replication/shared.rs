@@ -192,7 +192,7 @@ impl Shared {
         let budget = self.config.budget.0;
         let limit = if append.internal { budget } else { budget - budget / 10 };
         let may_crowd = append.room.is_some() || state.waiting.bytes() == 0;
-        let crowded = !may_crowd && waiting > self.most_waiting();
+        let crowded = !may_crowd && waiting > most_waiting(&self.config);
         if state.unuploaded + waiting > limit {
             tracing::warn!(
                 budget_bytes = budget,
@@ -206,11 +206,6 @@ impl Shared {
             return Err(AppendError::Full);
         }
         Ok(())
-    }
-
-    /// Bytes that may wait for the WAL thread: the buffer being filled has its room too.
-    fn most_waiting(&self) -> u64 {
-        most_waiting(&self.config)
     }
 
     /// Gives up buffers kept for the next batches if there were none since the last call.
@@ -334,6 +329,7 @@ impl Shared {
     }
 }
 
+/// Bytes that may wait for the WAL thread: the buffer being filled has its room too.
 fn most_waiting(config: &Config) -> u64 {
     config.waiting.0.saturating_sub(ARENA_BYTES)
 }

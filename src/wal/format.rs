@@ -34,7 +34,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
-use crate::crc::Crc32c;
+use crate::crc::{Crc32c, crc32c};
 use crate::types::{
     BrokerId, ClusterId, Incarnation, LeaderEpoch, Millis, Offset, PartitionId, SegmentId,
     StorageId, TopicId,
@@ -143,7 +143,7 @@ impl FileHeader {
         put_segment(&mut out, self.segment);
         out.put_u64(self.nonce);
         out.put_u32(self.part);
-        let crc = crc32c([&out[..]]);
+        let crc = crc32c(&out);
         out.put_u32(crc);
         out.put_bytes(0, 512 - out.len());
         out.freeze()
@@ -151,7 +151,7 @@ impl FileHeader {
 
     /// `None` when the sector holds no whole header; the version, when it is not ours.
     pub(crate) fn decode(mut sector: &[u8]) -> Option<Result<Self, u8>> {
-        let crc = crc32c([sector.get(..68)?]);
+        let crc = crc32c(sector.get(..68)?);
         let stored = sector.get(68..72)?.try_into().ok().map(u32::from_be_bytes)?;
         if sector.get(..7)? != FILE_MAGIC || crc != stored {
             return None;
@@ -247,12 +247,15 @@ impl EntryHeader {
 
 /// The CRC of a whole entry as it lies in the file.
 pub(crate) fn entry_crc(entry: &[u8]) -> Option<u32> {
-    Some(crc32c([entry.get(..48)?, entry.get(ENTRY_HEADER_BYTES..)?]))
+    let mut crc = Crc32c::default();
+    crc.update(entry.get(..48)?);
+    crc.update(entry.get(ENTRY_HEADER_BYTES..)?);
+    Some(crc.value())
 }
 
 /// What entry 0 continues.
 pub(crate) fn chain_seed(nonce: u64) -> u32 {
-    crc32c([&nonce.to_be_bytes()[..]])
+    crc32c(&nonce.to_be_bytes())
 }
 
 /// The payload of entry 0.
@@ -351,12 +354,6 @@ pub(crate) fn align(bytes: u64) -> u64 {
     bytes.next_multiple_of(ENTRY_ALIGN)
 }
 
-fn crc32c<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u32 {
-    let mut crc = Crc32c::default();
-    parts.into_iter().for_each(|part| crc.update(part));
-    crc.value()
-}
-
 fn put_segment(out: &mut BytesMut, segment: SegmentId) {
     out.put_u64(segment.incarnation.0);
     out.put_u64(segment.sequence);
@@ -415,7 +412,7 @@ mod tests {
             payload_bytes: u32::try_from(payload.len()).unwrap(),
             previous_crc: chain_seed(0x0102_0304_0506_0708),
         };
-        let (bytes, crc) = head.encode(crc32c([&payload[..]]));
+        let (bytes, crc) = head.encode(crc32c(payload));
         let whole = [bytes, payload.clone()].concat();
         assert_eq!(entry_crc(&whole), Some(crc));
         whole.into()
@@ -473,7 +470,7 @@ mod tests {
         let mut sector = file_header().encode().to_vec();
         sector[7] = 2;
         assert_eq!(FileHeader::decode(&sector), None);
-        let crc = crc32c([&sector[..68]]);
+        let crc = crc32c(&sector[..68]);
         sector[68..72].copy_from_slice(&crc.to_be_bytes());
         assert_eq!(FileHeader::decode(&sector), Some(Err(2)));
     }
