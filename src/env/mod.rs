@@ -5,6 +5,7 @@
 //! a socket but through here.
 
 pub mod background;
+pub mod bugs;
 pub mod clock;
 pub mod disk;
 pub mod entropy;
@@ -28,6 +29,8 @@ pub struct Env {
     pub disk: Arc<dyn disk::Disk>,
     /// Threads for what may take its time.
     pub background: background::Background,
+    /// Mistakes made on purpose: none but in tests, and no setting changes that.
+    pub bugs: bugs::Bugs,
 }
 
 impl Env {
@@ -39,6 +42,7 @@ impl Env {
             entropy: Arc::new(entropy::SystemEntropy),
             disk: Arc::new(disk::FileDisk),
             background: background::Background::new(),
+            bugs: bugs::Bugs::NONE,
         }
     }
 }

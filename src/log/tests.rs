@@ -26,6 +26,7 @@ use crate::{
     env::{
         Env,
         background::Background,
+        bugs::Bugs,
         disk::{Disk, DiskFile, FileDisk},
         sim::{SimClock, SimEntropy},
         task::Cores,
@@ -64,6 +65,7 @@ impl Bench {
             entropy: Arc::new(SimEntropy::seeded(1)),
             disk: Arc::new(GatedDisk { disk: FileDisk, gate: gate.clone() }),
             background: Background::none(),
+            bugs: Bugs::NONE,
         };
         let wal = Folder::open(folder.path(), &env).unwrap();
         wal.bind(ClusterId(Uuid::from_u128(1))).unwrap();

@@ -12,6 +12,7 @@ use crate::{
     env::{
         Env,
         background::Background,
+        bugs::Bugs,
         sim::{
             SimClock, SimEntropy,
             disk::{Fault, SimDisk},
@@ -33,6 +34,7 @@ fn env(disk: &SimDisk) -> Env {
         entropy: Arc::new(SimEntropy::seeded(1)),
         disk: Arc::new(disk.clone()),
         background: Background::none(),
+        bugs: Bugs::NONE,
     }
 }
 
