@@ -1,10 +1,11 @@
 //! Strandline: a Kafka-compatible broker whose home is a bucket.
 //!
 //! The floors, top first; a module imports only from lower ones (`tests/architecture.rs`):
-//! `broker cli hostile` · `config` · `client http` · `kafka` · `group` · `log` ·
+//! `broker cli hostile` · `config` · `client http` · `kafka` · `group audit` · `log` ·
 //! `replication cluster manifest object cache` · `wal store record` · `crc env metrics protobuf` · `types`.
 //! `docs/ARCHITECTURE.md` is the map.
 
+pub mod audit;
 pub mod broker;
 pub mod cache;
 pub mod cli;

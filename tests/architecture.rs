@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
     &["record", "wal", "store"],
     &["object", "manifest", "cache", "replication", "cluster"],
     &["log"],
-    &["group"],
+    &["group", "audit"],
     &["kafka"],
     &["http", "client"],
     &["config"],

@@ -5,6 +5,8 @@
 
 #[path = "cli/buckets.rs"]
 mod buckets;
+#[path = "cli/fsck.rs"]
+mod fsck;
 #[path = "cli/groups.rs"]
 mod groups;
 #[path = "cli/looks.rs"]

@@ -11,6 +11,7 @@ mod cluster;
 mod config;
 mod confirm;
 mod consume;
+mod fsck;
 mod grammar;
 mod group;
 mod log;
@@ -78,6 +79,11 @@ enum Action {
     /// Look at a bucket with no broker running
     #[command(subcommand)]
     Bucket(bucket::Action),
+    /// Check that a bucket is whole, from the bucket alone; only reads
+    ///
+    /// Reads the metadata log, manifests, footers and the list of keys, and tells everything that
+    /// is not as it must be: code 1 if anything is. It may run beside a broker.
+    Fsck(fsck::Order),
     /// Put load on a Kafka-compatible cluster and measure it
     #[command(subcommand)]
     Bench(bench::Action),
@@ -99,6 +105,7 @@ pub fn run(command: Command) -> ExitCode {
         Action::Config(action) => block_on(config::run(&action)),
         Action::Cluster(action) => block_on(cluster::run(&action)),
         Action::Bucket(action) => block_on(bucket::run(&action)),
+        Action::Fsck(order) => block_on(fsck::run(&order)),
         Action::Bench(action) => bench::run(&action),
         Action::Completion(order) => shell::complete(&order),
         Action::Man(order) => shell::man(&order),

@@ -7,6 +7,7 @@
 //! holds the record (I22); clocks decide only when to try, the log decides who is controller.
 
 mod apply;
+mod chain;
 mod commit;
 pub mod configs;
 mod controller;
@@ -28,6 +29,7 @@ mod take_over;
 mod trim;
 
 pub use apply::{Applied, Corrupt, MAX_PARTITIONS, ProposalResult, Rejection, is_topic_name};
+pub use chain::{Chain, ChainFault, ChainFaultKind, inspect};
 pub use documents::{AtRisk, TopicAtRisk};
 pub use entry::{DecodeError, Entry, FORMAT, Hash, SealedEntry};
 pub use error::{Abdication, CommitError, Damage, ReadError, TakeOverError};

@@ -26,7 +26,7 @@ pub mod sweep;
 mod tail;
 pub mod upload;
 #[cfg(test)]
-mod world;
+pub(crate) mod world;
 
 use std::sync::Arc;
 

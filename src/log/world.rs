@@ -30,9 +30,9 @@ use crate::{
 
 const STORAGE: StorageId = StorageId(Uuid::from_u128(1));
 
-pub(super) struct World {
-    pub(super) cluster: Cluster,
-    pub(super) store: Store,
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) store: Store,
     pub(super) faults: Faulty,
     pub(super) objects: Objects,
     pub(super) incarnation: Incarnation,
@@ -40,15 +40,20 @@ pub(super) struct World {
     pub(super) packer: Packer,
     pub(super) bucket: Bucket,
     /// Moves retention's time; the cluster's own is the machine's.
-    pub(super) clock: Arc<SimClock>,
+    pub(crate) clock: Arc<SimClock>,
     /// What `clock` shows, with the machine's chance and disk.
-    pub(super) env: Env,
+    pub(crate) env: Env,
     sequence: u64,
     tasks: Tasks,
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
+        Self::with(cluster::Config::default()).await
+    }
+
+    /// With a metadata log of such habits.
+    pub(crate) async fn with(config: cluster::Config) -> Self {
         let real = Env::real();
         let faults = Faulty::new(Arc::new(Memory::new(Arc::clone(&real.clock))));
         let store = Store::over(Arc::new(faults.clone()), &real);
@@ -62,7 +67,7 @@ impl World {
                 address: "localhost:1".to_owned(),
                 cluster: None,
             },
-            config: cluster::Config::default(),
+            config,
             metrics: cluster::Metrics::new(&mut Registry::default()),
             at_risk: Arc::new(|| None),
             phase: Arc::new(|_| {}),
@@ -109,7 +114,7 @@ impl World {
         }
     }
 
-    pub(super) fn retention(&self) -> Retention {
+    pub(crate) fn retention(&self) -> Retention {
         Retention {
             cluster: self.cluster.clone(),
             store: self.store.clone(),
@@ -122,7 +127,7 @@ impl World {
     }
 
     /// A topic of one partition.
-    pub(super) async fn topic(&self, name: &str, overrides: &[(&str, &str)]) -> PartitionId {
+    pub(crate) async fn topic(&self, name: &str, overrides: &[(&str, &str)]) -> PartitionId {
         let topic = TopicId(Uuid::from_u128(name.bytes().map(u128::from).sum()));
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let created = Record::TopicCreated {
@@ -138,7 +143,7 @@ impl World {
     }
 
     /// Publishes a segment with these batches.
-    pub(super) async fn publish(&mut self, batches: Vec<(PartitionId, BatchView)>) {
+    pub(crate) async fn publish(&mut self, batches: Vec<(PartitionId, BatchView)>) {
         let segment = SegmentId { incarnation: self.incarnation, sequence: self.sequence };
         self.sequence += 1;
         let own = Member { broker: BrokerId(1), storage: STORAGE, incarnation: self.incarnation };
@@ -155,7 +160,7 @@ impl World {
     }
 
     /// A little more than so many hours, for the cluster's clock goes on meanwhile.
-    pub(super) fn pass(&self, hours: u64) {
+    pub(crate) fn pass(&self, hours: u64) {
         self.clock.pass(Duration::from_secs(hours * 3600 + 60));
     }
 
@@ -170,16 +175,16 @@ impl World {
     }
 
     /// Keys in the bucket under a folder.
-    pub(super) async fn keys(&self, prefix: &Key) -> Vec<Key> {
+    pub(crate) async fn keys(&self, prefix: &Key) -> Vec<Key> {
         let page = self.store.list(prefix, None).await.unwrap();
         page.listed.into_iter().map(|listed| listed.key).collect()
     }
 
-    pub(super) async fn data_keys(&self) -> Vec<Key> {
+    pub(crate) async fn data_keys(&self) -> Vec<Key> {
         self.keys(&path::data_prefix()).await
     }
 
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.tasks.abort().await;
     }
 }
@@ -220,7 +225,7 @@ pub(super) async fn read(
 }
 
 /// A batch of `records` records from `base` on, of producer 7 in sequence.
-pub(super) fn batch(base: i64, records: i64, timestamp: Millis) -> BatchView {
+pub(crate) fn batch(base: i64, records: i64, timestamp: Millis) -> BatchView {
     sequenced(base, base, records, timestamp)
 }
 

@@ -143,6 +143,12 @@ pub(super) fn check(nonce: u64, name: &str) -> Key {
     Key(format!("contract-check/{nonce:016x}/{name}"))
 }
 
+/// Whether it is a throw-away key of a contract test.
+#[must_use]
+pub fn is_check(key: &Key) -> bool {
+    key.as_str().starts_with("contract-check/")
+}
+
 /// Folder of one run of the contract test.
 pub(super) fn check_prefix(nonce: u64) -> Key {
     Key(format!("contract-check/{nonce:016x}"))

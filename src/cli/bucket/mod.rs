@@ -23,7 +23,7 @@ pub(super) enum Action {
 }
 
 #[derive(Args, Debug)]
-struct Target {
+pub(super) struct Target {
     /// The bucket, as for `serve --bucket`
     #[arg(env = "STRANDLINE_BUCKET", value_name = "URL")]
     bucket: BucketUrl,
@@ -33,7 +33,7 @@ struct Target {
 }
 
 impl Target {
-    async fn open(&self, env: &Env, read_only: bool) -> anyhow::Result<Store> {
+    pub(super) async fn open(&self, env: &Env, read_only: bool) -> anyhow::Result<Store> {
         let options = store::Options {
             s3_endpoint: self.s3_endpoint.clone(),
             read_only,
