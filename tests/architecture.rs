@@ -16,6 +16,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use strandline::env::bugs::Bug;
+
 /// Bottom first. A module may use modules of lower floors, and nothing on its own floor or above.
 const FLOORS: &[&[&str]] = &[
     &["types"],
@@ -44,6 +46,44 @@ const SEAM_CALLS: &[&str] = &[
     "std::net::Tcp",
     "tokio::spawn",
     "thread::spawn",
+];
+
+/// The protocol's cores: told what happened, they say what to do. They may not wait, ask the time,
+/// draw lots or touch anything outside.
+const CORES: &[&str] = &[
+    "cache/disk/ring.rs",
+    "cluster/apply",
+    "cluster/commit.rs",
+    "cluster/entry.rs",
+    "cluster/lease.rs",
+    "cluster/record.rs",
+    "cluster/state.rs",
+    "group/classic",
+    "group/offsets.rs",
+    "group/state.rs",
+    "log/producer.rs",
+    "log/retention/plan.rs",
+    "log/tail.rs",
+    "replication/member.rs",
+    "replication/recovery.rs",
+    "replication/writer.rs",
+];
+const IMPURE: &[&str] = &[
+    "tokio",
+    "async fn",
+    "async move",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::thread",
+    "Instant",
+    "SystemTime",
+    "Mutex",
+    "clock",
+    "entropy",
+    "disk::",
+    "store::",
+    "background",
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -143,6 +183,57 @@ fn the_tree_follows_the_plan() {
     }
     let shown = faults.iter().cloned().collect::<Vec<_>>().join("\n");
     assert!(faults.is_empty(), "{} faults\n{shown}", faults.len());
+}
+
+#[test]
+fn cores_do_not_wait_or_touch_anything_outside() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut files, mut faults) = (Vec::new(), Vec::new());
+    sources(&root, &mut files);
+    for core in CORES {
+        let is_it = |file: &&PathBuf| {
+            let shown = file.strip_prefix(&root).unwrap().display().to_string();
+            let inside = shown.strip_prefix(core.trim_end_matches(".rs"));
+            inside.is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        };
+        let found: Vec<_> = files.iter().filter(is_it).collect();
+        assert!(!found.is_empty(), "no core {core}");
+        for file in found.iter().filter(|file| !file.ends_with("tests.rs")) {
+            let text = fs::read_to_string(file).unwrap();
+            for line in code_of(&text).iter().filter(|line| !is_comment(line)) {
+                let outside = IMPURE.iter().filter(|word| line.contains(**word));
+                faults.extend(outside.map(|word| format!("{}: {word}: {line}", file.display())));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_mistake_made_on_purpose_is_explained_and_caught() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/testing.md")).unwrap();
+    let mut faults = Vec::new();
+    for bug in Bug::ALL {
+        let begin = format!("| `{bug:?}` |");
+        let rows: Vec<_> = page.lines().filter(|line| line.starts_with(&begin)).collect();
+        let [row] = rows[..] else {
+            faults.push(format!("{bug:?}: {} rows in docs/testing.md", rows.len()));
+            continue;
+        };
+        let named: Vec<_> = row.split('`').filter_map(|it| it.split_once("::")).collect();
+        let catching = named.iter().filter(|(file, name)| {
+            let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+            let lines: Vec<_> = text.lines().collect();
+            text.contains(&format!("Bug::{bug:?}")) && has_test(&lines, "rs", name)
+        });
+        if named.is_empty() || catching.count() != named.len() {
+            faults.push(format!("{bug:?}: {named:?} do not catch it"));
+        }
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| `") && line.contains("::each_"));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(rows.count() <= Bug::ALL.len(), "a row of a mistake that nobody makes");
 }
 
 /// Whether the lines of a source hold a test of this name, in the way of its language.

@@ -30,6 +30,7 @@ impl Broker {
             in_flight: ByteCount(cold.0.saturating_sub(queue.0)),
             disk: disk.clone(),
             background: self.cold_threads.clone(),
+            bugs: self.env.bugs,
             metrics: self.metrics.cache.clone(),
         });
         (objects, disk)

@@ -150,10 +150,9 @@ impl Broker {
         id: types::Incarnation,
     ) -> Result<Replication, Error> {
         let own = Member { broker, storage: folder.identity().storage, incarnation: id };
-        let first = (0..FIRST_SEGMENTS).map(|sequence| OpenSegment {
-            id: SegmentId { incarnation: id, sequence },
-            nonce: self.env.entropy.next_u64(),
-            ensemble: vec![wal::Member { broker, storage: own.storage, incarnation: id }],
+        let first = (0..FIRST_SEGMENTS).map(|sequence| {
+            let ensemble = vec![wal::Member { broker, storage: own.storage, incarnation: id }];
+            OpenSegment::new(SegmentId { incarnation: id, sequence }, ensemble, &self.env)
         });
         let first: Vec<_> = first.collect();
         let mut records = vec![Record::ObjectIdsReserved { incarnation: id, count: FIRST_IDS }];

@@ -22,7 +22,10 @@ use futures::{
 
 use super::{BlockKey, Budget, Cache, DiskTier, Metrics, ReaderId, Wanted, metrics::Source};
 use crate::{
-    env::background::Background,
+    env::{
+        background::Background,
+        bugs::{Bug, Bugs},
+    },
     types::{ByteCount, ObjectId},
 };
 
@@ -48,6 +51,7 @@ pub struct Blocks<E: Clone> {
     request_bytes: u64,
     flights: Arc<Flights<E>>,
     background: Background,
+    bugs: Bugs,
     metrics: Metrics,
 }
 
@@ -62,6 +66,8 @@ pub struct Parts {
     pub disk: Option<DiskTier>,
     /// Where fills run.
     pub background: Background,
+    /// Mistakes.
+    pub bugs: Bugs,
     /// Metrics.
     pub metrics: Metrics,
 }
@@ -117,6 +123,7 @@ impl<E: Clone> Clone for Blocks<E> {
             request_bytes: self.request_bytes,
             flights: Arc::clone(&self.flights),
             background: self.background.clone(),
+            bugs: self.bugs,
             metrics: self.metrics.clone(),
         }
     }
@@ -160,7 +167,7 @@ impl<E: Clone + Send + Sync + 'static> Blocks<E> {
     /// Nothing yet, but for what the disk has.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { memory, in_flight, disk, background, metrics } = parts;
+        let Parts { memory, in_flight, disk, background, bugs, metrics } = parts;
         let table = Table { blocks: BTreeMap::new(), next: 0 };
         Self {
             memory: Cache::by_recency(memory, metrics.memory_evicted_bytes.clone()),
@@ -169,8 +176,14 @@ impl<E: Clone + Send + Sync + 'static> Blocks<E> {
             request_bytes: REQUEST_BYTES.min(in_flight.0),
             flights: Arc::new(Flights { table: Mutex::new(table) }),
             background,
+            bugs,
             metrics,
         }
+    }
+
+    fn key(&self, object: ObjectId, range: &Range<u64>) -> BlockKey {
+        let by_offset = self.bugs.has(Bug::CacheKeyByOffset);
+        BlockKey::of(if by_offset { ObjectId(0) } else { object }, range)
     }
 
     /// The blocks asked for, each from where it is nearest. What is missing is fetched when and
@@ -178,7 +191,7 @@ impl<E: Clone + Send + Sync + 'static> Blocks<E> {
     pub async fn ask(&self, ask: Ask, fetch: &Fetch<E>) -> Vec<Coming<E>> {
         let mut here = Vec::with_capacity(ask.blocks.len());
         for block in &ask.blocks {
-            here.push(self.memory.peek(&BlockKey::of(ask.object, &block.range)).await);
+            here.push(self.memory.peek(&self.key(ask.object, &block.range)).await);
         }
         self.join(&ask, here, fetch)
     }
@@ -189,7 +202,7 @@ impl<E: Clone + Send + Sync + 'static> Blocks<E> {
         let mut all = Vec::with_capacity(here.len());
         let mut group = Group::default();
         for (block, here) in ask.blocks.iter().zip(here) {
-            let key = BlockKey::of(ask.object, &block.range);
+            let key = self.key(ask.object, &block.range);
             let known = match here {
                 Some(bytes) => {
                     self.metrics.note(Source::Memory, block.bytes());
@@ -226,7 +239,7 @@ impl<E: Clone + Send + Sync + 'static> Blocks<E> {
         let number = table.next;
         table.next += 1;
         let keys: Vec<_> =
-            group.blocks.iter().map(|block| BlockKey::of(ask.object, &block.range)).collect();
+            group.blocks.iter().map(|block| self.key(ask.object, &block.range)).collect();
         let landing = Landing { flights: Arc::clone(&self.flights), keys: keys.clone(), number };
         let (filling, fetch) = (self.clone(), Arc::clone(fetch));
         let (reader, object) = (ask.reader, ask.object);
@@ -258,7 +271,7 @@ impl<E: Clone + Send + Sync + 'static> Blocks<E> {
         let mut found = vec![None; group.blocks.len()];
         for (block, found) in group.blocks.iter().zip(&mut found) {
             // It may have landed between the look at memory and the look at the flights.
-            *found = self.memory.peek(&BlockKey::of(object, &block.range)).await;
+            *found = self.memory.peek(&self.key(object, &block.range)).await;
         }
         if group.on_disk
             && found.iter().all(Option::is_none)
@@ -286,7 +299,7 @@ impl<E: Clone + Send + Sync + 'static> Blocks<E> {
         }
         let filled: Arc<[Bytes]> = found.into_iter().flatten().collect();
         for (block, bytes) in group.blocks.iter().zip(filled.iter()) {
-            self.memory.put(BlockKey::of(object, &block.range), bytes.clone()).await;
+            self.memory.put(self.key(object, &block.range), bytes.clone()).await;
         }
         drop(permit);
         Ok(filled)
@@ -422,6 +435,7 @@ mod tests {
             in_flight,
             disk: None,
             background,
+            bugs: Bugs::NONE,
             metrics: Metrics::default(),
         })
     }

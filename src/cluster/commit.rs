@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::types::MetadataIndex;
+use crate::{
+    env::bugs::{Bug, Bugs},
+    types::MetadataIndex,
+};
 
 /// An entry on its way into the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +24,7 @@ pub(super) struct Attempt {
     /// A put that took less than this cannot have met a floor that passed it.
     safe_for: Duration,
     asked: Asked,
+    bugs: Bugs,
 }
 
 /// What was asked last.
@@ -99,23 +103,39 @@ impl Attempt {
         began: Duration,
         safe_for: Duration,
     ) -> Self {
-        Self { index, commit_id, began, safe_for, asked: Asked::Put }
+        Self { index, commit_id, began, safe_for, asked: Asked::Put, bugs: Bugs::NONE }
+    }
+
+    /// The same, with mistakes.
+    pub(super) fn with_bugs(self, bugs: Bugs) -> Self {
+        Self { bugs, ..self }
     }
 
     /// The next step after `event`, at `now` on the boot clock.
     pub(super) fn next(&mut self, event: Event, now: Duration) -> Step {
         let (asked, step) = match (self.asked, event) {
             (Asked::Put, Event::Stored) => {
-                if now.saturating_sub(self.began) < self.safe_for {
+                let quick = now.saturating_sub(self.began) < self.safe_for;
+                if quick || self.bugs.has(Bug::FloorUnreadAfterCreate) {
                     return Step::End(End::Committed);
                 }
                 (Asked::Floor(Said::Ours), Step::ReadFloor)
+            }
+            (Asked::Put, _) if self.bugs.has(Bug::RefusedIsLost) => {
+                return Step::End(End::Lost { epoch: u64::MAX });
             }
             (Asked::Put, _) => (Asked::Key, Step::ReadKey),
             (Asked::Key, Event::Holds { commit_id, epoch }) => {
                 let ours = commit_id == self.commit_id;
                 let said = if ours { Said::Ours } else { Said::Other { epoch } };
+                if self.bugs.has(Bug::FloorUnreadAfterKey) {
+                    let end = if ours { End::Committed } else { End::Lost { epoch } };
+                    return Step::End(end);
+                }
                 (Asked::Floor(said), Step::ReadFloor)
+            }
+            (Asked::Key, Event::Holdless) if self.bugs.has(Bug::AbsentIsLost) => {
+                return Step::End(End::Lost { epoch: u64::MAX });
             }
             (Asked::Key, Event::Holdless) => (Asked::Floor(Said::Absent), Step::ReadFloor),
             (Asked::Key, _) => (Asked::Pause { put: false }, Step::Pause),

@@ -20,7 +20,7 @@ use super::{
     state::State,
 };
 use crate::{
-    env::clock,
+    env::{bugs::Bug, clock},
     store::path,
     types::{ClusterId, MetadataIndex},
 };
@@ -101,7 +101,7 @@ impl Controller {
         };
         let (bytes, hash) = entry.seal();
         let length = bytes.len();
-        match self.fate(&entry, bytes).await? {
+        match self.fate(entry, bytes).await? {
             End::Committed => {
                 after.follow(at, hash);
                 self.state = Arc::new(after);
@@ -112,10 +112,14 @@ impl Controller {
         }
     }
 
-    async fn fate(&mut self, entry: &Entry, bytes: Bytes) -> Result<End, NotCommitted> {
+    async fn fate(&mut self, mut entry: Entry, mut bytes: Bytes) -> Result<End, NotCommitted> {
         let key = path::log_entry(entry.index);
         let now = self.meta.env.clock.boot();
-        let mut attempt = Attempt::new(entry.index, entry.commit_id, now, self.config.safe_for());
+        let (safe_for, bugs) = (self.config.safe_for(), self.meta.env.bugs);
+        let begin = |entry: &Entry| {
+            Attempt::new(entry.index, entry.commit_id, now, safe_for).with_bugs(bugs)
+        };
+        let mut attempt = begin(&entry);
         let mut step = Step::Put;
         let mut pauses = 0;
         loop {
@@ -147,6 +151,13 @@ impl Controller {
                 }
                 Step::Pause => {
                     pause(&self.meta, &mut pauses).await;
+                    if bugs.has(Bug::ContentRewritten) {
+                        entry.commit_id = self.meta.env.entropy.uuid();
+                        bytes = entry.seal().0;
+                        attempt = begin(&entry);
+                        step = Step::Put;
+                        continue;
+                    }
                     Event::Paused
                 }
                 Step::End(end) => return Ok(end),
@@ -251,6 +262,11 @@ impl Draft {
 
     pub(super) fn index(&self) -> MetadataIndex {
         self.at.index
+    }
+
+    /// The state it leads to, if it is committed.
+    pub(super) fn after(&self) -> Arc<State> {
+        Arc::new(self.after.clone())
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     record::Record,
     trim::Feed,
 };
-use crate::env::clock;
+use crate::env::{bugs::Bug, clock};
 
 /// Bytes of proposals after which no more are added to an entry.
 const FULL_ENTRY_BYTES: usize = 4 << 20;
@@ -166,6 +166,9 @@ impl Driver {
             if self.controller.lease_is_old() {
                 pause(&self.controller.meta, &mut pauses).await;
             }
+        }
+        if self.controller.meta.env.bugs.has(Bug::EffectsBeforeCommit) {
+            self.shared.state.store(draft.after());
         }
         let began = self.controller.meta.env.clock.boot();
         let index = draft.index();

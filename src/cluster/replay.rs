@@ -116,7 +116,7 @@ async fn starting_state(
     // Of an older one the next entries may be deleted, which would look like the log's end.
     for name in names.filter(|name| name.index >= begins) {
         match meta.snapshot(name, cluster).await {
-            Ok(Some(state)) => return Ok(state),
+            Ok(Some(state)) => return Ok(state.with_bugs(meta.env.bugs)),
             Ok(None) => {
                 tracing::warn!(index = %name.index, "a snapshot is missing, an older one is used")
             }
@@ -136,6 +136,6 @@ async fn starting_state(
                 )
             }))
         }
-        _ => Ok(State::new(cluster)),
+        _ => Ok(State::new(cluster).with_bugs(meta.env.bugs)),
     }
 }

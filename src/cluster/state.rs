@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{entry::Hash, record::Member};
+use crate::env::bugs::Bugs;
 use crate::types::{
     BrokerId, ClusterId, Incarnation, LeaderEpoch, MetadataIndex, Millis, ObjectId, Offset,
     PartitionId, ProducerId, SegmentId, StorageId, TopicId,
@@ -59,6 +60,9 @@ pub struct State {
     pub broker_configs: BTreeMap<BrokerId, BTreeMap<String, String>>,
     /// Configs of all brokers.
     pub cluster_configs: BTreeMap<String, String>,
+    /// Mistakes that its rules make; no part of what the log says.
+    #[serde(skip)]
+    pub bugs: Bugs,
 }
 
 /// A broker as last registered.
@@ -292,7 +296,14 @@ impl State {
             next_broker_id: BrokerId(1),
             broker_configs: BTreeMap::new(),
             cluster_configs: BTreeMap::new(),
+            bugs: Bugs::NONE,
         }
+    }
+
+    /// The same, with mistakes in its rules.
+    #[must_use]
+    pub fn with_bugs(self, bugs: Bugs) -> Self {
+        Self { bugs, ..self }
     }
 
     /// The topic called `name`.

@@ -2,5 +2,7 @@
 
 mod codec;
 mod controller;
+mod crash;
 mod model;
+mod seeds;
 mod state;

@@ -20,7 +20,7 @@ use super::{
     state::State,
 };
 use crate::{
-    env::task::Tasks,
+    env::{bugs::Bug, task::Tasks},
     store::{Key, path},
     types::MetadataIndex,
 };
@@ -95,6 +95,11 @@ impl Keeper {
     async fn keep(&mut self, state: &Arc<State>) -> Result<(), ReadError> {
         let name = self.write_snapshot(state).await?;
         self.ages.push_back((self.meta.env.clock.boot(), name.index));
+        if self.meta.env.bugs.has(Bug::DeleteBeforeFloor) {
+            for index in 1..=self.floor_for(name.index).0 {
+                self.meta.store.delete(&path::log_entry(MetadataIndex(index))).await?;
+            }
+        }
         let held = self.raise_floor(state, name).await?;
         self.metrics.snapshots.inc();
         self.metrics.floor.set(i64::try_from(held.document.floor.0).unwrap_or(i64::MAX));

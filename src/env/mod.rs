@@ -46,3 +46,13 @@ impl Env {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn production_makes_no_mistake_on_purpose() {
+        assert_eq!(Env::real().bugs, bugs::Bugs::NONE);
+    }
+}

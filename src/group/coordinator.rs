@@ -28,7 +28,7 @@ use super::{
     state::{Answer, Effect, Request, State, Then},
 };
 use crate::{
-    env::{Env, clock},
+    env::{Env, bugs::Bug, clock},
     record::{BatchBuilder, Compression},
     types::{Millis, Offset, TopicId},
 };
@@ -95,7 +95,7 @@ pub(super) async fn run(parts: Parts, permits: &Semaphore) {
     let gap_ms = loaded.last_seen.map_or(0, |seen| wall.since(seen));
     let is_ready = parts.is_ready.clone();
     let mut owner = Owner {
-        state: loaded.state,
+        state: loaded.state.with_bugs(parts.env.bugs),
         epoch: (wall, boot),
         waiting: BTreeMap::new(),
         next_ticket: 0,
@@ -328,6 +328,11 @@ impl Owner {
                 Effect::Confirm(ticket, answer) => self.confirmed.push((ticket, answer)),
                 Effect::Append { changes, then } => {
                     self.gathered.changes.extend(changes);
+                    if self.parts.env.bugs.has(Bug::OffsetAckEarly)
+                        && let Then::Answer(ticket, answer) = &then
+                    {
+                        self.answer(*ticket, answer.clone());
+                    }
                     self.gathered.thens.push(then);
                 }
             }

@@ -24,7 +24,8 @@ use super::{
 use crate::{
     env::{
         Env,
-        sim::{SimClock, SimEntropy},
+        bugs::{Bug, Bugs},
+        sim::{SimClock, SimEntropy, proof::catches_waiting},
         task::Tasks,
     },
     record::{BatchBuilder, BatchView, Compression, Limits},
@@ -157,6 +158,15 @@ struct Broker {
 
 impl Broker {
     fn launch(log: &Arc<FakeLog>, clock: &Arc<SimClock>, config: Config, topics: &str) -> Self {
+        Self::launch_with(log, clock, (config, Bugs::NONE), topics)
+    }
+
+    fn launch_with(
+        log: &Arc<FakeLog>,
+        clock: &Arc<SimClock>,
+        (config, bugs): (Config, Bugs),
+        topics: &str,
+    ) -> Self {
         struct Shared(Arc<FakeLog>);
         #[async_trait]
         impl PartitionLog for Shared {
@@ -189,6 +199,7 @@ impl Broker {
             env: Env {
                 clock: clock.clone(),
                 entropy: Arc::new(SimEntropy::seeded(1)),
+                bugs,
                 ..Env::real()
             },
             config: Arc::new(config),
@@ -207,11 +218,19 @@ impl Broker {
     }
 
     async fn start_with(log: &Arc<FakeLog>, clock: &Arc<SimClock>, config: Config) -> Self {
-        let broker = Self::launch(log, clock, config, "t u");
-        while !broker.is_ready.load(Ordering::SeqCst) {
+        Self::launch(log, clock, config, "t u").ready().await
+    }
+
+    async fn with_bugs(bugs: Bugs) -> Self {
+        let (log, clock) = (FakeLog::new(), Arc::new(SimClock::at(START)));
+        Self::launch_with(&log, &clock, (Config::default(), bugs), "t u").ready().await
+    }
+
+    async fn ready(self) -> Self {
+        while !self.is_ready.load(Ordering::SeqCst) {
             crate::env::clock::sleep(Duration::from_millis(1)).await;
         }
-        broker
+        self
     }
 
     async fn new() -> Self {
@@ -354,7 +373,17 @@ async fn a_commit_survives_a_restart() {
 
 #[tokio::test]
 async fn nothing_is_answered_before_it_is_committed() {
-    let broker = Broker::new().await;
+    answer_nothing_early(Bugs::NONE).await;
+}
+
+#[test]
+fn each_mistake_of_a_coordinator_is_caught() {
+    catches_waiting("a coordinator over a held log", Bug::OffsetAckEarly, answer_nothing_early);
+    catches_waiting("a coordinator", Bug::GenerationIgnored, refuse_past_generations);
+}
+
+async fn answer_nothing_early(bugs: Bugs) {
+    let broker = Broker::with_bugs(bugs).await;
     broker.log.hold(true);
     let mut commit = broker.send("g", commit(7)).await;
     let mut fetch = broker.send("g", Request::Committed(None)).await;
@@ -478,7 +507,11 @@ async fn a_group_survives_a_restart_with_its_members_and_assignment() {
 
 #[tokio::test]
 async fn commits_of_a_past_generation_are_refused() {
-    let broker = Broker::new().await;
+    refuse_past_generations(Bugs::NONE).await;
+}
+
+async fn refuse_past_generations(bugs: Bugs) {
+    let broker = Broker::with_bugs(bugs).await;
     let joined = broker.join("g").await;
     broker.sync("g", &joined).await;
     let position = position(1, "");

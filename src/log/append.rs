@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cluster::configs::{self, TopicConfig},
-    env::clock,
+    env::{bugs::Bug, clock},
     record::{
         self, BatchView, Check, Checked, Compression, HEADER_BYTES, Limits, Progress, Reject,
         Rules, Stamp, TimestampType, Timestamps, stamped_header,
@@ -213,7 +213,10 @@ impl Partition {
                     Some(_) => original.append_ms,
                     None => prepared.max_timestamp,
                 }),
-                fate: Fate::Duplicate(original.end_offset),
+                fate: Fate::Duplicate(match self.around.bugs.has(Bug::DuplicateEarly) {
+                    true => original.base_offset,
+                    false => original.end_offset,
+                }),
             });
         }
         let sink: Arc<dyn Sink> = Arc::<Ledger>::clone(&self.ledger);

@@ -15,11 +15,17 @@ use super::{
 };
 use crate::{
     cluster::{self, Applied, Cluster, Member, Record},
-    env::{Env, clock, task::Tasks},
+    env::{
+        Env,
+        bugs::{Bug, Bugs},
+        clock,
+        sim::proof::catches_waiting,
+        task::Tasks,
+    },
     log::objects::Objects,
     metrics::Registry,
     replication::{self, Replication},
-    store::{FailureKind, Faulty, Memory, Store, path},
+    store::{FailureKind, Fault, Faulty, Memory, Store, path},
     types::{BrokerId, ByteCount, Incarnation, Offset, PartitionId, SegmentId, TopicId},
     wal::{self, Folder, OpenSegment},
 };
@@ -44,7 +50,11 @@ struct Starting {
 }
 
 async fn starting(store: &Store, folder: &Path) -> Starting {
-    let env = Env::real();
+    starting_with(store, folder, Bugs::NONE).await
+}
+
+async fn starting_with(store: &Store, folder: &Path, bugs: Bugs) -> Starting {
+    let env = Env { bugs, ..Env::real() };
     let folder = Folder::open(folder, &env).unwrap();
     let identity = folder.identity();
     let tasks = Tasks::new();
@@ -415,4 +425,40 @@ async fn a_segment_that_outgrew_an_outage_is_uploaded_whole() {
     let from_bucket = super::world::read(&machine.cluster, &machine.objects, topic, Offset(0));
     assert_whole(&from_bucket.await, 0..100);
     machine.crash().await;
+}
+
+/// The data is in the bucket, the record that publishes it is not: the WAL still has it.
+async fn trim_only_what_is_published(bugs: Bugs) {
+    let (store, faults, dir) = bucket();
+    let machine = starting_with(&store, dir.path(), bugs).await.start(false).await;
+    let topic = machine.topic().await;
+    machine.append(0, 1).await;
+    machine.published(topic, 1).await;
+    // The next segment's spare is open: the next record is the one that publishes.
+    let mut changes = machine.cluster.subscribe();
+    let two = |_: &_| machine.cluster.with(|state| state.segments.len() == 2);
+    clock::timeout(Duration::from_secs(20), changes.wait_for(two)).await.unwrap().unwrap();
+    for _ in 0..1000 {
+        faults.next_put("meta/log", Fault::FailBefore(FailureKind::Connection));
+    }
+    let mut away = store.subscribe_away();
+    machine.append(1, 1).await;
+    // The first request that fails is the one that should publish.
+    clock::timeout(Duration::from_secs(20), away.changed()).await.unwrap().unwrap();
+    machine.crash().await;
+    faults.calm();
+    let machine = Machine::boot(&store, dir.path()).await;
+    assert_whole(&machine.read_all().await, 0..2);
+    machine.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_a_segment_are_given_back_only_once_it_is_published() {
+    trim_only_what_is_published(Bugs::NONE).await;
+}
+
+#[test]
+fn a_trim_before_the_record_that_publishes_is_caught() {
+    let layer = "a crash between upload and publication";
+    catches_waiting(layer, Bug::TrimBeforePublish, trim_only_what_is_published);
 }

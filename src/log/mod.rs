@@ -101,6 +101,7 @@ impl Log {
             replication: parts.replication,
             history,
             clock: parts.env.clock,
+            bugs: parts.env.bugs,
             metrics: parts.metrics,
             cores: Cores::of_the_machine(),
         };

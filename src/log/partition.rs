@@ -17,6 +17,7 @@ use super::{Metrics, Producers, ReadError, history::History, tail::Tail};
 use crate::{
     cluster::configs::TopicConfig,
     env::{
+        bugs::{Bug, Bugs},
         clock::{self, Clock},
         task::Cores,
     },
@@ -47,6 +48,7 @@ pub(super) struct Around {
     pub(super) replication: Replication,
     pub(super) history: Arc<dyn History>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) bugs: Bugs,
     pub(super) metrics: Metrics,
     /// Where batches are unpacked, packed and searched.
     pub(super) cores: Cores,
@@ -123,7 +125,9 @@ impl Partition {
     /// End of what is committed.
     #[must_use]
     pub fn high_watermark(&self) -> Offset {
-        self.state().tail.end()
+        let state = self.state();
+        let early = self.around.bugs.has(Bug::HighWatermarkEarly);
+        if early { state.log_end } else { state.tail.end() }
     }
 
     /// End of what `read_committed` may see.

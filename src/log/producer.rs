@@ -226,7 +226,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::object::{decode_producers, encode_producers};
+    use crate::{
+        env::sim::proof::{Seeded, drawn},
+        object::{decode_producers, encode_producers},
+    };
 
     const EXPIRES_AFTER_MS: i64 = 86_400_000;
 
@@ -395,36 +398,54 @@ mod tests {
         }
     }
 
+    /// The core and the model agree on every attempt; where the log ends.
+    fn agree(attempts: Vec<Attempt>) -> Offset {
+        let mut producers = Producers::default();
+        let mut model = Model::default();
+        let mut last: BTreeMap<i64, (i16, i32)> = BTreeMap::new();
+        let (mut end, mut now) = (Offset(0), Millis(0));
+        for (producer, step, slip, records, passed) in attempts {
+            now.0 += passed;
+            let (epoch, next) = last.get(&producer).copied().unwrap_or((3, 0));
+            let start = if step > 0 { 0 } else { next };
+            let first = (start + slip).max(0);
+            let claim = claim(producer, epoch + step, first, first + records - 1);
+            let expected = model.check(&claim);
+            let found = producers.check(&claim).map(|verdict| match verdict {
+                Verdict::New => None,
+                Verdict::Duplicate(original) => Some(original.base_offset),
+            });
+            assert_eq!(found, expected);
+            if found == Ok(None) {
+                let base = end;
+                end = end.advance(i64::from(records));
+                producers.record(&claim, base..end, at(now.0));
+                model.log.push((claim, base, now));
+                last.insert(producer, (claim.epoch.0, claim.last_sequence + 1));
+            }
+            let bytes = encode_producers(&producers.to_snapshots());
+            let back = Producers::from_snapshots(decode_producers(bytes).unwrap());
+            assert_eq!(back, producers);
+        }
+        end
+    }
+
     proptest! {
         #[test]
         fn it_agrees_with_a_search_of_the_whole_log(attempts in attempts()) {
-            let mut producers = Producers::default();
-            let mut model = Model::default();
-            let mut last: BTreeMap<i64, (i16, i32)> = BTreeMap::new();
-            let (mut end, mut now) = (Offset(0), Millis(0));
-            for (producer, step, slip, records, passed) in attempts {
-                now.0 += passed;
-                let (epoch, next) = last.get(&producer).copied().unwrap_or((3, 0));
-                let start = if step > 0 { 0 } else { next };
-                let first = (start + slip).max(0);
-                let claim = claim(producer, epoch + step, first, first + records - 1);
-                let expected = model.check(&claim);
-                let found = producers.check(&claim).map(|verdict| match verdict {
-                    Verdict::New => None,
-                    Verdict::Duplicate(original) => Some(original.base_offset),
-                });
-                prop_assert_eq!(&found, &expected);
-                if found == Ok(None) {
-                    let base = end;
-                    end = end.advance(i64::from(records));
-                    producers.record(&claim, base..end, at(now.0));
-                    model.log.push((claim, base, now));
-                    last.insert(producer, (claim.epoch.0, claim.last_sequence + 1));
-                }
-                let bytes = encode_producers(&producers.to_snapshots());
-                let back = Producers::from_snapshots(decode_producers(bytes).unwrap());
-                prop_assert_eq!(&back, &producers);
-            }
+            agree(attempts);
         }
+    }
+
+    const PRODUCERS: Seeded = Seeded {
+        name: "producers",
+        test: "log::producer::tests::many_seeds",
+        run: |seed, _| u64::try_from(agree(drawn(&attempts(), seed)).0).unwrap(),
+    };
+
+    #[test]
+    #[ignore = "CI: many seeds"]
+    fn many_seeds_agree_with_a_search_of_the_whole_log() {
+        PRODUCERS.holds(0..3000);
     }
 }

@@ -10,7 +10,12 @@ use tracing::{debug, info, warn};
 
 use crate::{
     cluster::{Cluster, CommitError, Record, State},
-    env::{Env, clock, task::Tasks},
+    env::{
+        Env,
+        bugs::{Bug, Bugs},
+        clock,
+        task::Tasks,
+    },
     log::upload::{Ids, Uploader},
     store::{Failure, Key, Listed, Store, path},
     types::{Millis, ObjectId},
@@ -130,7 +135,8 @@ impl Sweep {
         let mut pages = Pages::new(path::data_prefix());
         while let Some(page) = pages.next(&self.store).await? {
             let own = self.ids.lowest();
-            let (orphans, void) = self.cluster.with(|state| judge(state, &page, before, own));
+            let (orphans, void) =
+                self.cluster.with(|state| judge(state, &page, (before, own), self.env.bugs));
             if let Some(last) = void {
                 let below = ObjectId(last.0 + 1);
                 if self.cluster.with(|state| state.voided_below) < below {
@@ -198,13 +204,13 @@ impl Pages {
 fn judge(
     state: &State,
     page: &[Listed],
-    before: Millis,
-    own: Option<ObjectId>,
+    (before, own): (Millis, Option<ObjectId>),
+    bugs: Bugs,
 ) -> (Vec<Key>, Option<ObjectId>) {
     let mut orphans = Vec::new();
     let mut void = None;
     for listed in page {
-        match verdict(state, listed, before, own) {
+        match verdict(state, listed, (before, own), bugs) {
             Verdict::Keep => continue,
             Verdict::Void(id) => void = void.max(Some(id)),
             Verdict::Delete => {}
@@ -214,7 +220,12 @@ fn judge(
     (orphans, void)
 }
 
-fn verdict(state: &State, listed: &Listed, before: Millis, own: Option<ObjectId>) -> Verdict {
+fn verdict(
+    state: &State,
+    listed: &Listed,
+    (before, own): (Millis, Option<ObjectId>),
+    bugs: Bugs,
+) -> Verdict {
     // A key we did not make is not ours to delete.
     let Some(name) = path::data_name(&listed.key) else { return Verdict::Keep };
     if let Some(published) = state.object_key(name.object) {
@@ -225,7 +236,7 @@ fn verdict(state: &State, listed: &Listed, before: Millis, own: Option<ObjectId>
     let may_publish = state
         .living(name.incarnation)
         .is_some_and(|uploader| uploader.reserved.iter().any(|range| range.contains(&name.object)));
-    if !may_publish {
+    if !may_publish || bugs.has(Bug::SweepOfReserved) {
         return Verdict::Delete;
     }
     let given_up = listed.modified < before && own.is_none_or(|own| name.object < own);

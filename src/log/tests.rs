@@ -2,6 +2,7 @@
 
 mod directory;
 mod history;
+mod life;
 mod partition;
 mod published;
 mod whole;
@@ -57,6 +58,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_bugs(Bugs::NONE)
+    }
+
+    fn with_bugs(bugs: Bugs) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(SimClock::at(NOW));
         let gate = Arc::new(Gate::default());
@@ -65,7 +70,7 @@ impl Bench {
             entropy: Arc::new(SimEntropy::seeded(1)),
             disk: Arc::new(GatedDisk { disk: FileDisk, gate: gate.clone() }),
             background: Background::none(),
-            bugs: Bugs::NONE,
+            bugs,
         };
         let wal = Folder::open(folder.path(), &env).unwrap();
         wal.bind(ClusterId(Uuid::from_u128(1))).unwrap();
@@ -92,6 +97,7 @@ impl Bench {
             replication,
             history: shelf.clone(),
             clock: clock.clone(),
+            bugs,
             metrics: Metrics::default(),
             cores: Cores::of_the_machine(),
         });

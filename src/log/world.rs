@@ -14,10 +14,16 @@ use super::{
 use crate::{
     cache::{self, ReaderId},
     cluster::{
-        self, Cluster, Member, Record,
+        self, Cluster, Member, NewObject, Record,
         configs::{Layers, TopicConfig},
     },
-    env::{Env, background::Background, sim::SimClock, task::Tasks},
+    env::{
+        Env,
+        background::Background,
+        bugs::Bugs,
+        sim::{SimClock, SimEntropy, disk::SimDisk},
+        task::Tasks,
+    },
     metrics::Registry,
     record::{BatchBuilder, BatchView, Compression},
     store::{Faulty, Key, Memory, Store, path},
@@ -55,6 +61,25 @@ impl World {
     /// With a metadata log of such habits.
     pub(crate) async fn with(config: cluster::Config) -> Self {
         let real = Env::real();
+        let clock = Arc::new(SimClock::at(real.clock.wall()));
+        Self::over(real, clock, config).await
+    }
+
+    /// All time, chance and mistakes as told.
+    pub(super) async fn seeded(seed: u64, bugs: Bugs) -> Self {
+        let clock = Arc::new(SimClock::at(Millis(1_700_000_000_000)));
+        let env = Env {
+            clock: clock.clone(),
+            entropy: Arc::new(SimEntropy::seeded(seed)),
+            disk: Arc::new(SimDisk::new()),
+            background: Background::none(),
+            bugs,
+        };
+        Self::over(env, clock, cluster::Config::default()).await
+    }
+
+    /// The cluster's own time and chance are those of `real`.
+    async fn over(real: Env, clock: Arc<SimClock>, config: cluster::Config) -> Self {
         let faults = Faulty::new(Arc::new(Memory::new(Arc::clone(&real.clock))));
         let store = Store::over(Arc::new(faults.clone()), &real);
         let tasks = Tasks::new();
@@ -83,9 +108,8 @@ impl World {
         };
         let registered = cluster.commit(vec![register]).await.unwrap();
         let incarnation = Incarnation(registered.index.0);
-        let objects = objects(&store);
+        let objects = objects_with(&store, real.bugs);
         let ids = Ids::default();
-        let clock = Arc::new(SimClock::at(real.clock.wall()));
         let env = Env { clock: clock.clone(), ..real.clone() };
         let packer = Packer {
             cluster: cluster.clone(),
@@ -144,6 +168,15 @@ impl World {
 
     /// Publishes a segment with these batches.
     pub(crate) async fn publish(&mut self, batches: Vec<(PartitionId, BatchView)>) {
+        let (segment, objects) = self.upload(batches).await;
+        self.publish_uploaded(segment, objects).await;
+    }
+
+    /// Puts a segment with these batches into the bucket.
+    pub(super) async fn upload(
+        &mut self,
+        batches: Vec<(PartitionId, BatchView)>,
+    ) -> (SegmentId, Vec<NewObject>) {
         let segment = SegmentId { incarnation: self.incarnation, sequence: self.sequence };
         self.sequence += 1;
         let own = Member { broker: BrokerId(1), storage: STORAGE, incarnation: self.incarnation };
@@ -153,6 +186,11 @@ impl World {
         let stretch = Stretch::read(&mut entries, u64::MAX).unwrap();
         let built = self.packer.pack(self.incarnation, stretch).await.unwrap();
         let objects = self.bucket.put_all(built).await;
+        (segment, objects)
+    }
+
+    /// Publishes what was put.
+    pub(super) async fn publish_uploaded(&self, segment: SegmentId, objects: Vec<NewObject>) {
         let ids: Vec<_> = objects.iter().map(|object| object.object).collect();
         let uploaded = Record::SegmentUploaded { segment, entries: 2, objects };
         self.cluster.commit(vec![uploaded]).await.unwrap();
@@ -191,12 +229,17 @@ impl World {
 
 /// A reader of published records with little memory and no disk.
 pub(super) fn objects(store: &Store) -> Objects {
+    objects_with(store, Bugs::NONE)
+}
+
+fn objects_with(store: &Store, bugs: Bugs) -> Objects {
     Objects::new(super::objects::Parts {
         store: store.clone(),
         memory: ByteCount::mib(8),
         in_flight: ByteCount::mib(8),
         disk: None,
         background: Background::none(),
+        bugs,
         metrics: cache::Metrics::default(),
     })
 }

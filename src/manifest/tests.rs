@@ -2,7 +2,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::types::TopicId;
+use crate::{
+    env::sim::proof::{each_turned_bit, grouped},
+    types::TopicId,
+};
 
 fn partition() -> PartitionId {
     PartitionId { topic: TopicId(Uuid::from_u128(7)), index: 3 }
@@ -120,4 +123,15 @@ proptest! {
             prop_assert!(manifest.runs().len() <= bytes.len());
         }
     }
+}
+
+#[test]
+fn every_turned_bit_of_a_manifest_is_seen() {
+    let manifest = Manifest::empty(partition(), Offset(10));
+    let manifest = manifest.with_runs([run(9, 10, 20), run(10, 20, 31)]).unwrap();
+    let turned = each_turned_bit(&manifest.encode(), |bit, turned| {
+        let found = Manifest::decode(&Bytes::copy_from_slice(turned));
+        assert!(found.is_err(), "bit {bit}: {found:?}");
+    });
+    println!("layer bit-flips: {} images of a manifest", grouped(turned));
 }

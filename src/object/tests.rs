@@ -3,9 +3,12 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::types::{
-    ByteCount, Incarnation, LeaderEpoch, Millis, ObjectId, Offset, PartitionId, ProducerEpoch,
-    ProducerId, TopicId,
+use crate::{
+    env::sim::proof::{each_turned_bit, grouped},
+    types::{
+        ByteCount, Incarnation, LeaderEpoch, Millis, ObjectId, Offset, PartitionId, ProducerEpoch,
+        ProducerId, TopicId,
+    },
 };
 
 fn partition(topic: u128, index: i32) -> PartitionId {
@@ -278,4 +281,29 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn every_turned_bit_of_an_object_is_seen() {
+    let built = small();
+    let bytes = whole(&built);
+    let tail_at = bytes.len() - built.tail().len();
+    let good = Footer::decode(built.bytes, built.tail()).unwrap();
+    let blocks: Vec<_> = good.runs().iter().flat_map(|run| run.blocks.clone()).collect();
+    let turned = each_turned_bit(&bytes, |bit, turned| {
+        let turned = Bytes::copy_from_slice(turned);
+        match Footer::decode(built.bytes, &turned.slice(tail_at..)) {
+            Err(_) => {}
+            Ok(footer) if bit / 8 >= tail_at => panic!("bit {bit}: {footer:?}"),
+            Ok(footer) => {
+                assert_eq!(footer, good);
+                let holds = |block: &&Block| {
+                    let range = index(block.range.start)..index(block.range.end);
+                    check_block(&turned.slice(range), block.crc()).is_err()
+                };
+                assert_eq!(blocks.iter().filter(holds).count(), 1, "bit {bit} of a block");
+            }
+        }
+    });
+    println!("layer bit-flips: {} images of an object", grouped(turned));
 }

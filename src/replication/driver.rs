@@ -60,12 +60,13 @@ struct Work {
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, cluster: ClusterId, me: StorageId) -> Self {
+        let bugs = shared.env.bugs;
         Self {
             shared,
             cluster,
             me,
-            core: Writer::new(),
-            member: Member::default(),
+            core: Writer::new().with_bugs(bugs),
+            member: Member::default().with_bugs(bugs),
             files: BTreeMap::new(),
             written: VecDeque::new(),
             first_batch: None,

@@ -7,7 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::types::SegmentId;
+use crate::{
+    env::bugs::{Bug, Bugs},
+    types::SegmentId,
+};
 
 /// What happens to a member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +54,7 @@ pub(crate) enum Refusal {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Member {
     segments: BTreeMap<SegmentId, Held>,
+    bugs: Bugs,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -63,6 +67,11 @@ struct Held {
 }
 
 impl Member {
+    /// The same, with mistakes.
+    pub(crate) fn with_bugs(self, bugs: Bugs) -> Self {
+        Self { bugs, ..self }
+    }
+
     /// Whether an entry of the segment would be accepted: the round of a barrier (4.7).
     pub(crate) fn accepts(&self, segment: SegmentId) -> bool {
         self.segments.get(&segment).is_none_or(|held| !held.fenced)
@@ -91,7 +100,9 @@ impl Member {
                     held.accepted += 1;
                     effects.push(Effect::Write { segment, number, content });
                 } else if number < held.accepted {
-                    effects.push(Effect::Ack { segment, entries: held.synced });
+                    let early = self.bugs.has(Bug::AckOfAccepted);
+                    let entries = if early { held.accepted } else { held.synced };
+                    effects.push(Effect::Ack { segment, entries });
                 } else {
                     let refusal = Refusal::NotNext { next: held.accepted };
                     effects.push(Effect::Refuse { segment, refusal });
@@ -102,14 +113,15 @@ impl Member {
                 assert!(entries <= held.accepted, "only accepted entries are written");
                 held.synced = held.synced.max(entries);
                 effects.push(Effect::Ack { segment, entries: held.synced });
-                held.report(segment, effects);
+                held.report(segment, self.bugs, effects);
             }
             Event::FenceAndReport { segment } => {
                 let held = self.segments.entry(segment).or_default();
                 held.fenced = true;
                 held.asked = true;
+                held.fence_durable |= self.bugs.has(Bug::FenceNotSynced);
                 if held.fence_durable {
-                    held.report(segment, effects);
+                    held.report(segment, self.bugs, effects);
                 } else {
                     effects.push(Effect::SyncFence { segment });
                 }
@@ -117,16 +129,17 @@ impl Member {
             Event::FenceSynced { segment } => {
                 let held = self.segments.entry(segment).or_default();
                 held.fence_durable = held.fenced;
-                held.report(segment, effects);
+                held.report(segment, self.bugs, effects);
             }
         }
     }
 }
 
 impl Held {
-    fn report<C>(&mut self, segment: SegmentId, effects: &mut Vec<Effect<C>>) {
+    fn report<C>(&mut self, segment: SegmentId, bugs: Bugs, effects: &mut Vec<Effect<C>>) {
         // Entries on their way to the disk may still be acknowledged: the answer waits for them.
-        if self.asked && self.fence_durable && self.accepted == self.synced {
+        let at_rest = self.accepted == self.synced || bugs.has(Bug::ReportBeforeSynced);
+        if self.asked && self.fence_durable && at_rest {
             self.asked = false;
             effects.push(Effect::Report { segment, entries: self.synced });
         }

@@ -6,8 +6,6 @@
 //! Invariants: a commit answers Ok only when every member has synced the entry; after the first
 //! disk error nothing is committed any more; order of `append` calls is the order in the log.
 
-#[cfg(test)]
-mod cluster_test;
 mod commit;
 mod driver;
 mod error;

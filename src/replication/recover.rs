@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    types::{SegmentId, StorageId},
+    types::SegmentId,
     wal::{self, Folder, FoundSegment, OpenSegment},
 };
 
@@ -80,9 +80,9 @@ pub fn recover(folder: &Folder, segments: &[OpenSegment]) -> Result<Recovered, U
     let found = folder.examine(&ids)?;
     let found: BTreeMap<_, _> = found.into_iter().map(|found| (found.id, found)).collect();
     let me = folder.identity().storage;
-    let mut core = Recovery::new(segments);
+    let mut core = Recovery::new(segments).with_bugs(folder.bugs());
     let mut events = VecDeque::from([Event::Start]);
-    let mut outcome = None;
+    let (mut outcome, mut blocked) = (None, Vec::new());
     while let Some(event) = events.pop_front() {
         let mut effects = Vec::new();
         core.apply(event, &mut effects);
@@ -95,12 +95,13 @@ pub fn recover(folder: &Folder, segments: &[OpenSegment]) -> Result<Recovered, U
                 }
                 Effect::Decided(decisions) => outcome = Some(decisions),
                 Effect::Diverged { segment } => return Err(Unrecoverable::Diverged(segment)),
-                // One member's answers are never compared; what is blocked is named below.
-                Effect::AskCrc { .. } | Effect::Blocked { .. } => {}
+                Effect::Blocked { segments } => blocked = segments,
+                // One member's answers are never compared.
+                Effect::AskCrc { .. } => {}
             }
         }
     }
-    let decisions = outcome.ok_or_else(|| unrecoverable(folder, segments, &found, me))?;
+    let decisions = outcome.ok_or_else(|| unrecoverable(folder, segments, &found, &blocked))?;
     let recovered = decisions.iter().zip(sorted(segments)).map(|(decision, open)| {
         RecoveredSegment { id: open.id, nonce: open.nonce, entries: decision.entries }
     });
@@ -138,8 +139,9 @@ fn unrecoverable(
     folder: &Folder,
     segments: &[OpenSegment],
     found: &BTreeMap<SegmentId, FoundSegment>,
-    me: StorageId,
+    blocked: &[SegmentId],
 ) -> Unrecoverable {
+    let me = folder.identity().storage;
     let (mut missing, mut suspect) = (Vec::new(), Vec::new());
     for open in sorted(segments) {
         let mine = open.ensemble.iter().any(|member| member.storage == me);
@@ -152,8 +154,13 @@ fn unrecoverable(
             Some(found) if found.nonce != open.nonce => {
                 suspect.push((open.id, "its files are another segment's".to_owned()));
             }
+            Some(_) if blocked.contains(&open.id) => {
+                suspect.push((open.id, "a newer segment names more entries of it".to_owned()));
+            }
             Some(_) => {}
-            None if !mine || folder.must_have_held(open.id) => missing.push(open.id),
+            None if !mine || folder.must_have_held(open.id) || blocked.contains(&open.id) => {
+                missing.push(open.id);
+            }
             None => {}
         }
     }

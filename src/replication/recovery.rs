@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    env::bugs::{Bug, Bugs},
     types::{SegmentId, StorageId},
     wal::{OpenSegment, Previous},
 };
@@ -89,6 +90,7 @@ pub(crate) struct Recovery {
 struct Asked {
     answers: BTreeMap<StorageId, Option<Answer>>,
     crcs: BTreeMap<(StorageId, u64), Option<u32>>,
+    bugs: Bugs,
 }
 
 enum Agreement {
@@ -106,6 +108,12 @@ impl Recovery {
         };
         let segments = segments.iter().map(asked).collect();
         Self { segments, wait_over: false, blocked: Vec::new(), over: false }
+    }
+
+    /// The same, with mistakes.
+    pub(crate) fn with_bugs(mut self, bugs: Bugs) -> Self {
+        self.segments.values_mut().for_each(|asked| asked.bugs = bugs);
+        self
     }
 
     /// Advances by one event.
@@ -216,14 +224,17 @@ impl Chain {
 
 impl Asked {
     fn usable(&self) -> impl Iterator<Item = (StorageId, &Report)> {
-        self.answers.iter().filter_map(|(member, answer)| match answer {
-            Some(Answer::Report(report)) if !report.suspect => Some((*member, report)),
+        let believed = self.bugs.has(Bug::SuspectBelieved);
+        self.answers.iter().filter_map(move |(member, answer)| match answer {
+            Some(Answer::Report(report)) if !report.suspect || believed => Some((*member, report)),
             Some(Answer::Report(_) | Answer::NotMember | Answer::Unreachable) | None => None,
         })
     }
 
     fn longest(&self) -> u64 {
-        self.usable().map(|(_, report)| report.entries).max().unwrap_or(0)
+        let lengths = self.usable().map(|(_, report)| report.entries);
+        let shortest = self.bugs.has(Bug::ShortestDecides);
+        if shortest { lengths.min() } else { lengths.max() }.unwrap_or(0)
     }
 
     fn previous(&self) -> Option<Previous> {

@@ -1,3 +1,8 @@
+mod cluster;
+mod crash;
+mod ensemble;
+mod lone;
+
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -596,4 +601,25 @@ async fn who_waits_for_a_place_gets_it_in_turn_and_is_not_refused() {
     assert!(large.is_some(), "who wants more than there is gets all of it");
     drop(large);
     soon(log.stop()).await;
+}
+
+#[tokio::test]
+async fn a_segment_that_only_its_successor_tells_of_is_named_as_missing() {
+    let disk = SimDisk::new();
+    let world = World::simulated(&disk);
+    let log = world.start(1, 2).await;
+    soon(world.append(&log, 3000).unwrap()).await.unwrap();
+    log.roll();
+    let closed = soon(log.next_closed()).await;
+    soon(world.append(&log, 3000).unwrap()).await.unwrap();
+    drop(log);
+    let folder = world.folder().await;
+    // Given back too early: nothing in the folder tells of it any more.
+    folder.trim(closed.id).unwrap();
+    let storage = folder.identity().storage;
+    let segments = [segment(storage, 1, 0), segment(storage, 1, 1)];
+    let Err(Unrecoverable::Missing { missing, suspect }) = recover(&folder, &segments) else {
+        panic!("what was acknowledged is not here");
+    };
+    assert_eq!((missing, suspect), (vec![closed.id], vec![]));
 }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
+    env::bugs::{Bug, Bugs},
     types::{SegmentId, StorageId},
     wal::{Member, OpenSegment, Previous},
 };
@@ -69,6 +70,7 @@ pub(crate) struct Writer<P> {
     left: BTreeSet<StorageId>,
     draining: bool,
     over: bool,
+    bugs: Bugs,
 }
 
 #[derive(Clone, Debug)]
@@ -102,7 +104,13 @@ impl<P: Clone> Writer<P> {
             left: BTreeSet::new(),
             draining: false,
             over: false,
+            bugs: Bugs::NONE,
         }
+    }
+
+    /// The same, with mistakes.
+    pub(crate) fn with_bugs(self, bugs: Bugs) -> Self {
+        Self { bugs, ..self }
     }
 
     /// The segment written now.
@@ -153,9 +161,9 @@ impl<P: Clone> Writer<P> {
         entries: u64,
         effects: &mut Vec<Effect<P>>,
     ) {
-        let Some(active) = self.active.as_mut().filter(|active| active.open.id == segment) else {
-            return;
-        };
+        let any = self.bugs.has(Bug::AckOfOtherSegment);
+        let is_it = |active: &&mut Active<P>| active.open.id == segment || any;
+        let Some(active) = self.active.as_mut().filter(is_it) else { return };
         let Some(synced) = active.synced.get_mut(&member) else { return };
         assert!(entries <= active.sent, "a member cannot hold what was never sent");
         *synced = entries.max(*synced);
@@ -235,7 +243,8 @@ impl<P: Clone> Writer<P> {
         // A header alone is no content: the chain goes on from the segment before (H16).
         let entries = if active.lac > 1 { active.lac } else { 0 };
         if entries > 0 {
-            self.previous = Some(Previous { segment, entries });
+            let missed = u64::from(self.bugs.has(Bug::OffByOneAtRoll));
+            self.previous = Some(Previous { segment, entries: entries - missed });
         }
         effects.push(Effect::Closed { segment, entries });
         active.unacknowledged

@@ -65,6 +65,8 @@ struct Plan {
     down: Option<FailureKind>,
     delayed: Vec<Delayed>,
     requests: u64,
+    /// From which request on the bucket is away, and whether that one is still done.
+    cut: Option<(u64, bool)>,
 }
 
 #[derive(Debug)]
@@ -110,12 +112,20 @@ impl Faulty {
         self.plan().down = down;
     }
 
+    /// Takes the bucket away after `requests` more requests; of the last of them it is lost whether
+    /// it was done, which `done` decides.
+    pub fn cut_after(&self, requests: u64, done: bool) {
+        let mut plan = self.plan();
+        plan.cut = Some((plan.requests + requests, done));
+    }
+
     /// Forgets orders and rates and brings the bucket back; what is delayed stays delayed.
     pub fn calm(&self) {
         let mut plan = self.plan();
         plan.script.clear();
         plan.random = None;
         plan.down = None;
+        plan.cut = None;
     }
 
     /// Lands every delayed put now.
@@ -193,6 +203,11 @@ impl Plan {
     fn draw(&mut self, key: &Key, is_put: bool) -> Option<Fault> {
         if let Some(kind) = self.down {
             return Some(Fault::FailBefore(kind));
+        }
+        if let Some((_, done)) = self.cut.filter(|(last, _)| self.requests >= *last) {
+            let kind = FailureKind::Connection;
+            self.down = Some(kind);
+            return Some(if done { Fault::FailAfter(kind) } else { Fault::FailBefore(kind) });
         }
         let strikes = |planned: &Planned| {
             key.as_str().starts_with(&planned.prefix) && (is_put || !planned.puts_only)

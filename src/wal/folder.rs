@@ -14,7 +14,11 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    env::{Env, disk::DiskFile},
+    env::{
+        Env,
+        bugs::{Bug, Bugs},
+        disk::DiskFile,
+    },
     types::{BrokerId, ByteCount, ClusterId, Incarnation, SegmentId, StorageId},
 };
 
@@ -115,6 +119,11 @@ impl Folder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.inner.path
+    }
+
+    /// What it was told to do wrong.
+    pub(crate) fn bugs(&self) -> Bugs {
+        self.inner.env.bugs
     }
 
     /// Bytes the file system has left.
@@ -240,7 +249,7 @@ impl Folder {
     /// `Disk` or `Format`.
     pub(crate) fn examine(&self, segments: &[SegmentId]) -> Result<Vec<FoundSegment>, Error> {
         let known = |id: &SegmentId| (*id, self.listed(*id), self.segment_files(*id).ok());
-        examine(segments.iter().map(known))
+        examine(segments.iter().map(known), self.inner.env.bugs)
     }
 
     /// Whether this folder must have had `segment` though nothing here tells of it: writers open
@@ -257,7 +266,7 @@ impl Folder {
     /// `NoRoom`, `Fenced` or `Disk`.
     pub(crate) fn create(&self, open: &OpenSegment, bytes: ByteCount) -> Result<Writer, Error> {
         let file = self.add_part(open.id, open.nonce, bytes)?;
-        Ok(Writer::new(open.id, open.nonce, file)?)
+        Ok(Writer::new(open.id, open.nonce, file, self.inner.env.bugs)?)
     }
 
     /// Makes one more file of a segment. Blocking.
@@ -279,7 +288,9 @@ impl Folder {
         let file = state.pool.take(Name { segment, nonce, part }, bytes)?;
         let mut ledger = state.ledger.clone();
         ledger.newest = ledger.newest.max(Some(segment));
-        ledger.segments.insert(segment, Listed { parts: part + 1, fenced: false });
+        if !self.inner.env.bugs.has(Bug::SegmentUnlisted) {
+            ledger.segments.insert(segment, Listed { parts: part + 1, fenced: false });
+        }
         self.save_ledger(&ledger)?;
         state.ledger = ledger;
         let Identity { cluster, storage, .. } = state.identity;
@@ -289,20 +300,20 @@ impl Folder {
         let mut files = self.files();
         let mut parts = files.get(&segment).map_or(Vec::new(), |files| files.parts.clone());
         parts.push(file.clone());
-        files.insert(segment, Arc::new(Files { id: segment, nonce, parts }));
+        let bugs = self.inner.env.bugs;
+        files.insert(segment, Arc::new(Files { id: segment, nonce, parts, bugs }));
         Ok(file)
+    }
+
+    /// How many used files are kept for the next segments.
+    pub(crate) fn keep_free(&self, files: usize) {
+        self.state().pool.most_free = files;
     }
 
     /// Keeps one free file ready, filled with zeros. Blocking; ends early when `enough`.
     ///
     /// # Errors
     /// `NoRoom` or `Disk`.
-    /// How many used files are kept for the next segments.
-    pub(crate) fn keep_free(&self, files: usize) {
-        self.state().pool.most_free = files;
-    }
-
-    /// Fills a file with zeros ahead of use.
     pub(crate) fn prepare(&self, bytes: ByteCount, enough: impl Fn() -> bool) -> Result<(), Error> {
         if self.state().pool.has_free() {
             return Ok(());
@@ -360,7 +371,8 @@ impl Folder {
             let file = self.inner.env.disk.open(&path, false)?;
             self.check_file(&*file, &path, name)?;
             let Name { segment: id, nonce, part } = name;
-            let segment = files.entry(id).or_insert(Files { id, nonce, parts: Vec::new() });
+            let bugs = self.inner.env.bugs;
+            let segment = files.entry(id).or_insert(Files { id, nonce, parts: Vec::new(), bugs });
             if u32::try_from(segment.parts.len()) == Ok(part) && segment.nonce == nonce {
                 segment.parts.push(file);
             }

@@ -34,10 +34,13 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
-use crate::crc::{Crc32c, crc32c};
 use crate::types::{
     BrokerId, ClusterId, Incarnation, LeaderEpoch, Millis, Offset, PartitionId, SegmentId,
     StorageId, TopicId,
+};
+use crate::{
+    crc::{Crc32c, crc32c},
+    env::{Env, bugs::Bug},
 };
 
 /// Bytes of a file's header; entries start after it.
@@ -75,6 +78,16 @@ pub struct OpenSegment {
     pub nonce: u64,
     /// Who holds it; never changes.
     pub ensemble: Vec<Member>,
+}
+
+impl OpenSegment {
+    /// A segment to be opened, with a nonce that no other has.
+    #[must_use]
+    pub fn new(id: SegmentId, ensemble: Vec<Member>, env: &Env) -> Self {
+        let reused = env.bugs.has(Bug::NonceReused);
+        let nonce = if reused { 0 } else { env.entropy.next_u64() };
+        Self { id, nonce, ensemble }
+    }
 }
 
 /// Where a segment's predecessor ends.

@@ -26,7 +26,7 @@ use super::{
     scan::scan,
 };
 use crate::{
-    env::disk::DiskFile,
+    env::{bugs::Bugs, disk::DiskFile},
     types::{
         BrokerId, ClusterId, Incarnation, LeaderEpoch, Millis, Offset, PartitionId, SegmentId,
         StorageId, TopicId,
@@ -82,7 +82,7 @@ fn files(parts: impl IntoIterator<Item = Bytes>) -> Arc<Files> {
     let found = |bytes| Found { bytes, read: AtomicU64::new(0) };
     let parts = parts.into_iter().map(|bytes| -> Arc<dyn DiskFile> { Arc::new(found(bytes)) });
     let parts = parts.collect();
-    Arc::new(Files { id: SEGMENT, nonce: NONCE, parts })
+    Arc::new(Files { id: SEGMENT, nonce: NONCE, parts, bugs: Bugs::NONE })
 }
 
 /// A WAL file, first byte to last.

@@ -5,7 +5,7 @@
 
 use std::{io, sync::Arc};
 
-use crate::env::disk::DiskFile;
+use crate::env::{bugs::Bug, disk::DiskFile};
 
 use super::{
     Previous,
@@ -69,10 +69,10 @@ pub(crate) fn scan(files: &Arc<Files>) -> io::Result<Scan> {
     }
     for (index, file) in files.parts.iter().enumerate().skip(part) {
         let from = if index == part { byte } else { super::format::FILE_HEADER_BYTES };
-        if found.damage.is_some() {
+        if found.damage.is_some() || files.bugs.has(Bug::CutBeforeValid) {
             break;
         }
-        let later = later_entry(&**file, from, files.nonce)?;
+        let later = later_entry(files, &**file, from)?;
         found.torn |= later.torn;
         if later.endless {
             found.damage = Some(format!("more entries begin in file {index} than can be read"));
@@ -96,7 +96,7 @@ struct Later {
 }
 
 /// The first whole entry at or after `from`, looking at every place one may start.
-fn later_entry(file: &dyn DiskFile, from: u64, nonce: u64) -> io::Result<Later> {
+fn later_entry(files: &Files, file: &dyn DiskFile, from: u64) -> io::Result<Later> {
     let length = file.len()?;
     let mut chunk = Vec::new();
     let mut later = Later { torn: false, endless: false, entry: None };
@@ -108,7 +108,7 @@ fn later_entry(file: &dyn DiskFile, from: u64, nonce: u64) -> io::Result<Later> 
         file.read_at(at, &mut chunk)?;
         let step = usize::try_from(ENTRY_ALIGN).unwrap_or(1);
         for (index, sector) in chunk.chunks(step).enumerate() {
-            let Some((header, _)) = EntryHeader::decode(sector, nonce) else { continue };
+            let Some((header, _)) = EntryHeader::decode(sector, files.nonce) else { continue };
             later.torn = true;
             let byte = at + u64::try_from(index * step).unwrap_or(0);
             if header.entry_bytes() > length - byte {
@@ -119,7 +119,7 @@ fn later_entry(file: &dyn DiskFile, from: u64, nonce: u64) -> io::Result<Later> 
                 return Ok(later);
             };
             left = after;
-            if let Some(entry) = read_entry(file, byte, nonce)? {
+            if let Some(entry) = read_entry(files, file, byte)? {
                 later.entry = Some((byte, entry.header.number));
                 return Ok(later);
             }

@@ -1,3 +1,5 @@
+mod bits;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

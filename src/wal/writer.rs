@@ -9,7 +9,10 @@ use bytes::Bytes;
 
 use crate::{
     crc::crc32c,
-    env::disk::DiskFile,
+    env::{
+        bugs::{Bug, Bugs},
+        disk::DiskFile,
+    },
     types::{Millis, SegmentId},
 };
 
@@ -43,11 +46,17 @@ pub(crate) struct Writer {
     byte: u64,
     number: u64,
     crc: u32,
+    bugs: Bugs,
 }
 
 impl Writer {
     /// Starts at the segment's first entry, in a file that carries its header already.
-    pub(crate) fn new(id: SegmentId, nonce: u64, file: Arc<dyn DiskFile>) -> io::Result<Self> {
+    pub(crate) fn new(
+        id: SegmentId,
+        nonce: u64,
+        file: Arc<dyn DiskFile>,
+        bugs: Bugs,
+    ) -> io::Result<Self> {
         let mut writer = Self {
             id,
             nonce,
@@ -56,6 +65,7 @@ impl Writer {
             byte: FILE_HEADER_BYTES,
             number: 0,
             crc: chain_seed(nonce),
+            bugs,
         };
         writer.add_file(file)?;
         Ok(writer)
@@ -166,7 +176,15 @@ impl Writer {
 
     /// Makes everything written durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.files.get(self.part).map_or(Ok(()), |(file, _)| file.sync())
+        if self.bugs.has(Bug::AckBeforeSync) {
+            return Ok(());
+        }
+        let part = if self.bugs.has(Bug::SyncOfFirstFile) { 0 } else { self.part };
+        let synced = self.files.get(part).map_or(Ok(()), |(file, _)| file.sync());
+        if synced.is_err() && self.bugs.has(Bug::SyncTriedAgain) {
+            return self.files.get(part).map_or(Ok(()), |(file, _)| file.sync());
+        }
+        synced
     }
 }
 

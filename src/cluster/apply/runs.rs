@@ -8,6 +8,7 @@ use crate::{
         record::NewRun,
         state::{ManifestRef, Partition, Run, State},
     },
+    env::bugs::Bug,
     types::{Incarnation, ObjectId, Offset, PartitionId},
 };
 
@@ -42,7 +43,9 @@ impl State {
         }
         let end = reached.max(partition.end);
         // What is missing may lie wholly below the log start: nobody will ask for it.
-        let follows = run.base == end || (run.base > end && run.base <= partition.log_start);
+        let may_gap = self.bugs.has(Bug::GapPublished);
+        let missing_is_gone = run.base <= partition.log_start || may_gap;
+        let follows = run.base == end || (run.base > end && missing_is_gone);
         if follows {
             Ok(Place::Newest)
         } else if run.end <= partition.log_start {
@@ -68,7 +71,7 @@ impl State {
         to: Offset,
     ) -> Result<Applied, Rejection> {
         let partition = self.partition(id).ok_or(Rejection::UnknownPartition(id))?;
-        if to <= partition.log_start {
+        if to <= partition.log_start && !self.bugs.has(Bug::LogStartBackwards) {
             return Err(Rejection::Overtaken("the log start is there or above already"));
         }
         let Some(partition) = self.partition_mut(id) else { return Ok(Applied::Done) };

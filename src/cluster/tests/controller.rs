@@ -20,7 +20,14 @@ use crate::{
         documents::{self, FloorDocument, LeaseDocument},
         snapshot,
     },
-    env::{Env, clock, entropy::Entropy, sim::SimEntropy, task::Tasks},
+    env::{
+        Env,
+        bugs::{Bug, Bugs},
+        clock,
+        entropy::Entropy,
+        sim::{SimEntropy, proof::catches_waiting},
+        task::Tasks,
+    },
     metrics::Registry,
     store::{FailureKind, Fault, Faulty, Memory, Rates, Store, path},
     types::{BrokerId, ClusterId, Incarnation, MetadataIndex, ProducerId, SegmentId},
@@ -28,18 +35,22 @@ use crate::{
 
 /// A bucket under control and what is started over it.
 #[derive(Clone)]
-struct Bench {
+pub(super) struct Bench {
     env: Env,
-    faulty: Faulty,
-    store: Store,
-    config: Config,
+    pub(super) faulty: Faulty,
+    pub(super) store: Store,
+    pub(super) config: Config,
     alive: Arc<AtomicBool>,
     phases: Arc<Mutex<Vec<Phase>>>,
 }
 
 impl Bench {
-    fn new() -> Self {
-        let env = Env::real();
+    pub(super) fn new() -> Self {
+        Self::with_bugs(Bugs::NONE)
+    }
+
+    fn with_bugs(bugs: Bugs) -> Self {
+        let env = Env { bugs, ..Env::real() };
         let faulty = Faulty::new(Arc::new(Memory::new(Arc::clone(&env.clock))));
         let store = Store::over(Arc::new(faulty.clone()), &env);
         let alive = Arc::new(AtomicBool::new(false));
@@ -73,12 +84,12 @@ impl Bench {
         Ok((Cluster::take_over(self.parts(disk, &tasks)).await?, tasks))
     }
 
-    async fn start(&self, disk: usize) -> (Cluster, Tasks) {
+    pub(super) async fn start(&self, disk: usize) -> (Cluster, Tasks) {
         self.try_start(disk).await.unwrap()
     }
 
     /// The entry at `index`, straight from the bucket.
-    async fn entry(&self, index: MetadataIndex) -> Option<SealedEntry> {
+    pub(super) async fn entry(&self, index: MetadataIndex) -> Option<SealedEntry> {
         let found = self.store.get(&path::log_entry(index)).await.ok()?;
         Some(SealedEntry::decode(&found.bytes).unwrap())
     }
@@ -88,7 +99,7 @@ impl Bench {
         documents::decode(&found.bytes, None).unwrap()
     }
 
-    async fn floor(&self) -> Option<FloorDocument> {
+    pub(super) async fn floor(&self) -> Option<FloorDocument> {
         let found = self.store.get(&path::floor()).await.ok()?;
         Some(documents::decode(&found.bytes, None).unwrap())
     }
@@ -105,7 +116,7 @@ impl Bench {
     }
 }
 
-fn set(name: &str) -> Vec<Record> {
+pub(super) fn set(name: &str) -> Vec<Record> {
     let changes = BTreeMap::from([(name.to_owned(), Some("x".to_owned()))]);
     vec![Record::ConfigsChanged { resource: ConfigResource::Cluster, changes }]
 }
@@ -182,7 +193,70 @@ async fn what_waits_goes_into_one_entry() {
 
 #[tokio::test]
 async fn a_put_applied_but_reported_failed_is_committed_once() {
-    let bench = Bench::new();
+    commit_once(Bugs::NONE).await;
+}
+
+/// A starter whose first record is overtaken by a higher epoch writes nothing more.
+async fn start_overtaken(bugs: Bugs) {
+    let bench = Bench::with_bugs(bugs);
+    let (cluster, tasks) = bench.start(1).await;
+    let (entry, bytes) = anothers(&cluster.state(), 9);
+    tasks.abort().await;
+    bench.faulty.next_put("meta/log", Fault::Overtaken(bytes));
+    let started = bench.try_start(1).await;
+    assert!(bench.entry(entry.index.next()).await.is_none(), "an old epoch goes on");
+    assert!(matches!(started, Err(TakeOverError::Overtaken { epoch: 9 })));
+}
+
+#[tokio::test]
+async fn a_starter_that_is_overtaken_by_a_higher_epoch_writes_nothing_more() {
+    start_overtaken(Bugs::NONE).await;
+}
+
+/// Whatever the keeper did until the floor is written, every entry is there.
+async fn delete_behind_the_floor(bugs: Bugs) {
+    let mut bench = Bench::with_bugs(bugs);
+    bench.config =
+        Config { snapshot_entries: 4, keep_entries: 1, keep_for: Duration::ZERO, ..bench.config };
+    let (cluster, tasks) = bench.start(1).await;
+    for _ in 0..10 {
+        bench.faulty.next_put("meta/floor", Fault::FailBefore(FailureKind::Timeout));
+    }
+    let snapshots = || async {
+        let found = bench.store.list(&path::snapshot_prefix(), None).await.unwrap();
+        found.listed.len()
+    };
+    let mut names = 0;
+    // The second one is begun when all is done that the first one brought.
+    while snapshots().await < 3 {
+        cluster.commit(set(&format!("c{names}"))).await.unwrap();
+        names += 1;
+        clock::sleep(Duration::from_millis(1)).await;
+    }
+    tasks.abort().await;
+    assert!(bench.floor().await.is_none());
+    for index in 1..=names {
+        let there = bench.entry(MetadataIndex(index)).await.is_some();
+        assert!(there, "entry {index} is deleted and no floor says so");
+    }
+}
+
+#[tokio::test]
+async fn no_entry_is_deleted_before_the_floor_says_so() {
+    delete_behind_the_floor(Bugs::NONE).await;
+}
+
+#[test]
+fn each_mistake_around_the_log_is_caught() {
+    let layer = "a controller over a lying bucket";
+    catches_waiting(layer, Bug::ContentRewritten, commit_once);
+    catches_waiting(layer, Bug::EffectsBeforeCommit, lose_an_index);
+    catches_waiting(layer, Bug::EpochIgnored, start_overtaken);
+    catches_waiting(layer, Bug::DeleteBeforeFloor, delete_behind_the_floor);
+}
+
+async fn commit_once(bugs: Bugs) {
+    let bench = Bench::with_bugs(bugs);
     let (cluster, _tasks) = bench.start(1).await;
     for fault in [
         Fault::FailAfter(FailureKind::Timeout),
@@ -207,12 +281,17 @@ async fn a_put_applied_but_reported_failed_is_committed_once() {
 
 #[tokio::test]
 async fn losing_an_index_to_a_higher_epoch_is_the_end() {
-    let bench = Bench::new();
+    lose_an_index(Bugs::NONE).await;
+}
+
+async fn lose_an_index(bugs: Bugs) {
+    let bench = Bench::with_bugs(bugs);
     let (cluster, _tasks) = bench.start(1).await;
     let (entry, bytes) = anothers(&cluster.state(), 2);
     bench.faulty.next_put("meta/log", Fault::Overtaken(bytes));
     assert_eq!(cluster.commit(set("a")).await, Err(CommitError::Abdicated), "nothing happened");
     assert_eq!(cluster.abdicated().await, Abdication::Superseded { epoch: 2 });
+    assert!(cluster.with(|state| state.cluster_configs.is_empty()), "and nothing is shown");
     assert_eq!(cluster.commit(set("b")).await, Err(CommitError::Abdicated));
     assert_eq!(bench.entry(entry.index).await.unwrap().entry, entry);
 }

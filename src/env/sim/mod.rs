@@ -3,6 +3,8 @@
 //! Product code, always compiled: tests, models and the simulator run the same cores over them.
 
 pub mod disk;
+#[cfg(test)]
+pub(crate) mod proof;
 
 use std::{sync::Mutex, time::Duration};
 

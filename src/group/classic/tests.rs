@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::group::Protocol;
+use crate::{
+    env::sim::proof::{Seeded, drawn},
+    group::Protocol,
+};
 
 const SESSION: i64 = 10_000;
 const REBALANCE: i64 = 60_000;
@@ -760,27 +763,49 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
     fn whatever_happens_a_group_keeps_its_promises(
-        steps in proptest::collection::vec(step(), 1..80)
+        steps in steps()
     ) {
-        let mut world = World::new();
-        let mut witness = Witness::default();
-        let mut generation = 0;
-        for step in steps {
-            run(step, &mut world, &mut witness);
-            witness.hear(&mut world);
-            witness.check(&world);
-            prop_assert!(world.group.generation >= generation, "generations only grow");
-            generation = world.group.generation;
-        }
-        // After all clients fall silent everybody is answered and gone in bounded time.
-        for _ in 0..6 {
-            world.pass(10 * 60 * 1000);
-            world.store(Ok(()));
-            witness.hear(&mut world);
-        }
-        prop_assert_eq!(witness.open_joins.len() + witness.open_syncs.len(), 0);
-        prop_assert!(world.group.is_deserted());
+        keep_promises(steps);
     }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    proptest::collection::vec(step(), 1..80)
+}
+
+/// How many generations there were.
+fn keep_promises(steps: Vec<Step>) -> i32 {
+    let mut world = World::new();
+    let mut witness = Witness::default();
+    let mut generation = 0;
+    for step in steps {
+        run(step, &mut world, &mut witness);
+        witness.hear(&mut world);
+        witness.check(&world);
+        assert!(world.group.generation >= generation, "generations only grow");
+        generation = world.group.generation;
+    }
+    // After all clients fall silent everybody is answered and gone in bounded time.
+    for _ in 0..6 {
+        world.pass(10 * 60 * 1000);
+        world.store(Ok(()));
+        witness.hear(&mut world);
+    }
+    assert_eq!(witness.open_joins.len() + witness.open_syncs.len(), 0);
+    assert!(world.group.is_deserted());
+    generation
+}
+
+const GROUP: Seeded = Seeded {
+    name: "group",
+    test: "group::classic::tests::many_seeds",
+    run: |seed, _| u64::try_from(keep_promises(drawn(&steps(), seed))).unwrap(),
+};
+
+#[test]
+#[ignore = "CI: many seeds"]
+fn many_seeds_of_a_group_keep_its_promises() {
+    GROUP.holds(0..3000);
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "a step is used up")]

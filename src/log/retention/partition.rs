@@ -59,7 +59,7 @@ impl Retention {
     pub(super) async fn look_at(&self, id: PartitionId, now: Millis) -> Result<Vec<Record>, Error> {
         let seen = self.cluster.with(|state| {
             let topic = state.topics.get(&id.topic)?;
-            let policy = Policy::of(&(self.configs)(state, topic));
+            let policy = Policy::of(&(self.configs)(state, topic)).with_bugs(self.env.bugs);
             Some((policy, Picture::of(state, id)?))
         });
         let Some((policy, picture)) = seen else { return Ok(Vec::new()) };

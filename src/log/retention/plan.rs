@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::{
     cluster::configs::TopicConfig,
+    env::bugs::{Bug, Bugs},
     types::{ByteCount, Millis, Offset},
 };
 
@@ -20,6 +21,7 @@ const FUTURE: Duration = Duration::from_secs(3600);
 pub(super) struct Policy {
     pub(super) time: Option<Duration>,
     pub(super) bytes: Option<ByteCount>,
+    pub(super) bugs: Bugs,
 }
 
 /// A run as far as its age and size go.
@@ -39,7 +41,13 @@ impl Policy {
         Self {
             time: time.map(Duration::from_millis).filter(|_| delete),
             bytes: config.retention_bytes.filter(|_| delete),
+            bugs: Bugs::NONE,
         }
+    }
+
+    /// The same, with mistakes.
+    pub(super) fn with_bugs(self, bugs: Bugs) -> Self {
+        Self { bugs, ..self }
     }
 
     /// Whether a run whose age counts from `from` has had its time.
@@ -60,7 +68,8 @@ impl Policy {
         let mut start = None;
         for run in runs {
             let rest = kept.saturating_sub(run.bytes);
-            let outgrown = self.bytes.is_some_and(|limit| rest >= limit.0);
+            let left = if self.bugs.has(Bug::RetentionOneTooMany) { kept } else { rest };
+            let outgrown = self.bytes.is_some_and(|limit| left >= limit.0);
             if !self.expired(run.from, now) && !outgrown {
                 break;
             }
@@ -89,7 +98,7 @@ mod tests {
 
     fn policy(time: Option<i64>, bytes: Option<u64>) -> Policy {
         let time = time.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap()));
-        Policy { time, bytes: bytes.map(ByteCount) }
+        Policy { time, bytes: bytes.map(ByteCount), bugs: Bugs::NONE }
     }
 
     fn run(end: i64, bytes: u64, from: i64) -> Aged {

@@ -8,6 +8,7 @@ use tracing::info;
 use super::{BATCH, PARALLEL, Retention};
 use crate::{
     cluster::{Record, State},
+    env::bugs::Bug,
     store::{Key, path},
     types::{Millis, ObjectId, PartitionId},
 };
@@ -25,7 +26,9 @@ impl Retention {
     pub async fn purge_once(&self) {
         loop {
             let now = self.env.clock.wall();
-            let due = self.cluster.with(|state| due(state, now, self.settings.grace));
+            let at_once = self.env.bugs.has(Bug::PurgeWithoutGrace);
+            let grace = if at_once { Duration::ZERO } else { self.settings.grace };
+            let due = self.cluster.with(|state| due(state, now, grace));
             if (due.objects.is_empty() && due.manifests.is_empty()) || self.store.away() {
                 return;
             }

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::{
+    env::{bugs::Bug, sim::proof::catches_waiting},
     log::{
         AppendError, Appended, DeleteError, Origin, Pending, ReadError, SequenceError, TimeMatch,
     },
@@ -56,7 +57,13 @@ async fn batches_get_offsets_in_order_and_are_read_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_seen_before_it_is_committed() {
-    let bench = Bench::new();
+    see_nothing_early(Bugs::NONE).await;
+}
+
+async fn see_nothing_early(bugs: Bugs) {
+    let bench = Bench::with_bugs(bugs);
+    // Whatever goes wrong, the WAL thread must come to its end.
+    let _open = OpenAtLast(bench.gate.clone());
     let partition = bench.open(0, &[]);
     bench.gate.shut();
     let first = pending(&partition, &batch(&[0])).await;
@@ -72,7 +79,26 @@ async fn nothing_is_seen_before_it_is_committed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_gets_the_originals_offset_and_not_before_it_is_committed() {
-    let bench = Bench::new();
+    retry_early(Bugs::NONE).await;
+}
+
+#[test]
+fn each_mistake_in_what_is_shown_too_early_is_caught() {
+    catches_waiting("a partition over a held disk", Bug::HighWatermarkEarly, see_nothing_early);
+    catches_waiting("a partition over a held disk", Bug::DuplicateEarly, retry_early);
+}
+
+struct OpenAtLast(Arc<Gate>);
+
+impl Drop for OpenAtLast {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+async fn retry_early(bugs: Bugs) {
+    let bench = Bench::with_bugs(bugs);
+    let _open = OpenAtLast(bench.gate.clone());
     let partition = bench.open(0, &[]);
     append(&partition, &batch(&[0])).await.unwrap();
     bench.gate.shut();

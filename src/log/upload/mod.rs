@@ -28,12 +28,14 @@ pub use metrics::Metrics;
 pub use pack::TopicConfigs;
 
 pub(in crate::log) use ids::Ids;
+#[cfg(test)]
+pub(in crate::log) use pack::Folded;
 pub(in crate::log) use pack::{Packer, Stretch};
 pub(in crate::log) use put::Bucket;
 
 use crate::{
     cluster::{Cluster, Member, NewObject, Record},
-    env::{Env, background::Background, task::Tasks},
+    env::{Env, background::Background, bugs::Bug, task::Tasks},
     log::objects::Objects,
     object::{BLOCK_BYTES, Built},
     replication::{ClosedSegment, EntryReader, Replication},
@@ -310,6 +312,9 @@ impl Task {
         if self.packer.ids.left() < FEW_IDS {
             proposal.push(self.packer.more_ids());
         }
+        if self.env.bugs.has(Bug::TrimBeforePublish) {
+            self.replication.trim(segment.id);
+        }
         let committed = self.cluster.commit(proposal).await?;
         self.packer.add_ids(&committed.applied);
         if let Some(spare) = spare {
@@ -342,11 +347,9 @@ impl Task {
         self.cluster.with(|state| {
             let own = state.living(incarnation)?;
             let (broker, storage) = (own.broker, own.storage);
-            Some(OpenSegment {
-                id: SegmentId { incarnation, sequence: own.next_segment },
-                nonce: self.env.entropy.next_u64(),
-                ensemble: vec![wal::Member { broker, storage, incarnation }],
-            })
+            let id = SegmentId { incarnation, sequence: own.next_segment };
+            let ensemble = vec![wal::Member { broker, storage, incarnation }];
+            Some(OpenSegment::new(id, ensemble, &self.env))
         })
     }
 }

@@ -10,7 +10,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Error, Settings, ids::Ids};
 use crate::{
     cluster::{Cluster, Record, State, Topic, configs::TopicConfig},
-    env::Env,
+    env::{
+        Env,
+        bugs::{Bug, Bugs},
+    },
     log::{
         objects::{self, Objects, ReadError},
         producer::{Moment, Producers},
@@ -129,7 +132,8 @@ impl Packer {
         for (_, runs) in runs {
             let object = self.next_id().await?;
             let builder = Builder::new(object, self.incarnation, self.settings.block_bytes);
-            let work = move || build(builder, runs);
+            let bugs = self.env.bugs;
+            let work = move || build(builder, runs, bugs);
             let (built, folded) = self.env.background.blocking(work).await??;
             self.folded.extend(folded);
             packed.push(Arc::new(built));
@@ -169,7 +173,9 @@ impl Packer {
 
     /// Producers of `partition` at `base`: as folded here, else as published.
     async fn producers_at(&mut self, partition: PartitionId, base: Offset) -> Producers {
-        if let Some(folded) = self.folded.get(&partition).filter(|folded| folded.end == base) {
+        let anywhere = self.env.bugs.has(Bug::ProducersOfWrongOffset);
+        let fits = |folded: &&Folded| folded.end == base || anywhere;
+        if let Some(folded) = self.folded.get(&partition).filter(fits) {
             return folded.producers.clone();
         }
         let env = self.env.clone();
@@ -232,6 +238,7 @@ struct Run {
 fn build(
     mut builder: Builder,
     runs: Vec<Run>,
+    bugs: Bugs,
 ) -> Result<(Built, Vec<(PartitionId, Folded)>), Error> {
     let mut folded = Vec::with_capacity(runs.len());
     for Run { partition, batches, mut producers, expiration_ms } in runs {
@@ -242,7 +249,8 @@ fn build(
             producers.record_batch(&view, Moment { time: batch.append_ms, expiration_ms });
             end = batch.end;
         }
-        let snapshot = producers.to_snapshots();
+        let forgotten = bugs.has(Bug::DedupNotInFooter);
+        let snapshot = if forgotten { Vec::new() } else { producers.to_snapshots() };
         folded.push((partition, Folded { end, producers }));
         let aborted = Vec::new();
         builder.push_run(RunInput { partition, batches, producers: snapshot, aborted })?;

@@ -6,17 +6,17 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::{
+    env::{bugs::Bugs, sim::proof::tell},
+    replication::{
+        member::{self, Refusal},
+        recovery::{self, Answer, Recovery, Report},
+        writer::{self, Content, Writer},
+    },
     types::{BrokerId, Incarnation, SegmentId, StorageId},
     wal::{Member, OpenSegment, Previous},
 };
 
-use super::{
-    member,
-    recovery::{self, Answer, Recovery, Report},
-    writer::{self, Content, Writer},
-};
-
-const DISKS: usize = 4;
+pub(super) const DISKS: usize = 4;
 
 fn segment(sequence: u64) -> SegmentId {
     SegmentId { incarnation: Incarnation(1), sequence }
@@ -34,10 +34,12 @@ fn open(sequence: u64, without: usize, alone: bool) -> OpenSegment {
     OpenSegment { id: segment(sequence), nonce: sequence, ensemble: disks.map(member).collect() }
 }
 
-#[derive(Clone, Debug)]
-enum Step {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Step {
     Append,
-    Spare { without: usize },
+    Spare {
+        without: usize,
+    },
     Deliver(usize),
     Sync(usize),
     Ack(usize),
@@ -46,12 +48,33 @@ enum Step {
     Drain,
     Ask(usize),
     FenceSync(usize),
+    /// All fences of the disk at once.
+    FenceSyncs(usize),
+    /// The next message to the disk gets lost.
+    Lose(usize),
+    /// The next message to the disk comes twice.
+    Repeat(usize),
+    /// The disk's machine restarts; of what was not synced so many entries landed at most.
+    Crash {
+        disk: usize,
+        landed: usize,
+    },
+    /// Another, empty disk under the old name.
+    Wipe(usize),
+    /// So many synced entries of its newest content do not read back; it may know.
+    Damage {
+        disk: usize,
+        entries: usize,
+        known: bool,
+    },
+    /// The wait for more answers is over.
+    WaitOver,
 }
 
 type Entry = Content<u64>;
 
 #[derive(Default)]
-struct Disk {
+pub(super) struct Disk {
     member: member::Member,
     written: BTreeMap<SegmentId, Vec<Entry>>,
     synced: BTreeMap<SegmentId, u64>,
@@ -59,40 +82,57 @@ struct Disk {
     acks: VecDeque<Result<(SegmentId, u64), ()>>,
     fences: VecDeque<SegmentId>,
     dead: bool,
+    wiped: bool,
+    fenced: BTreeSet<SegmentId>,
+    suspect: BTreeSet<SegmentId>,
 }
 
-struct Cluster {
+pub(super) struct Cluster {
     writer: Writer<u64>,
     disks: Vec<Disk>,
     opened: Vec<OpenSegment>,
+    sent: BTreeMap<SegmentId, Vec<Entry>>,
     appended: u64,
-    committed: Vec<u64>,
+    pub(super) committed: Vec<u64>,
     closed: BTreeMap<SegmentId, u64>,
     recovery: Option<Recovery>,
     recovering: Vec<OpenSegment>,
-    decided: Option<Vec<u64>>,
+    /// What the segments held that were sealed before recovery began.
+    sealed: Vec<u64>,
+    pub(super) decided: Option<Vec<u64>>,
     alone: bool,
+    bugs: Bugs,
 }
 
 impl Cluster {
     fn new(alone: bool) -> Self {
+        Self::with_bugs(alone, 3, Bugs::NONE)
+    }
+
+    /// Its first ensemble is without that disk.
+    pub(super) fn with_bugs(alone: bool, without: usize, bugs: Bugs) -> Self {
+        let member = || member::Member::default().with_bugs(bugs);
         let mut cluster = Self {
-            writer: Writer::new(),
-            disks: (0..DISKS).map(|_| Disk::default()).collect(),
+            writer: Writer::new().with_bugs(bugs),
+            disks: (0..DISKS).map(|_| Disk { member: member(), ..Disk::default() }).collect(),
             opened: Vec::new(),
+            sent: BTreeMap::new(),
             appended: 0,
             committed: Vec::new(),
             closed: BTreeMap::new(),
             recovery: None,
             recovering: Vec::new(),
+            sealed: Vec::new(),
             decided: None,
             alone,
+            bugs,
         };
-        cluster.step(&Step::Spare { without: 3 });
+        cluster.step(&Step::Spare { without });
         cluster
     }
 
-    fn step(&mut self, step: &Step) {
+    pub(super) fn step(&mut self, step: &Step) {
+        tell(step);
         match *step {
             Step::Append => {
                 self.appended += 1;
@@ -100,7 +140,7 @@ impl Cluster {
             }
             // A fenced incarnation opens nothing (H2); at most three are open.
             Step::Spare { without }
-                if self.recovery.is_none() && self.opened.len() - self.closed.len() < 3 =>
+                if self.recovering.is_empty() && self.opened.len() - self.closed.len() < 3 =>
             {
                 let sequence = u64::try_from(self.opened.len()).unwrap();
                 let open = open(sequence, without, self.alone);
@@ -135,10 +175,73 @@ impl Cluster {
             Step::Ask(disk) => self.ask(disk),
             Step::FenceSync(disk) => {
                 if let Some(segment) = self.disks[disk].fences.pop_front() {
+                    self.disks[disk].fenced.insert(segment);
                     self.tell(disk, member::Event::FenceSynced { segment });
                 }
             }
+            Step::FenceSyncs(disk) => {
+                for _ in 0..self.disks[disk].fences.len() {
+                    self.step(&Step::FenceSync(disk));
+                }
+            }
+            Step::Lose(disk) => drop(self.disks[disk].inbox.pop_front()),
+            Step::Repeat(disk) => {
+                if let Some(message) = self.disks[disk].inbox.front().cloned() {
+                    self.step(&Step::Deliver(disk));
+                    self.disks[disk].inbox.push_front(message);
+                }
+            }
+            Step::Crash { disk, landed } => self.crash(disk, landed),
+            Step::Wipe(disk) => {
+                if disk == 0 {
+                    self.write(writer::Event::End);
+                }
+                self.disks[disk] = Disk { wiped: true, ..Disk::default() };
+            }
+            Step::Damage { disk, entries, known } => self.damage(disk, entries, known),
+            Step::WaitOver => self.recover(recovery::Event::WaitOver),
         }
+    }
+
+    /// A power cut and a start: what was synced is there, of the rest a prefix.
+    fn crash(&mut self, disk: usize, landed: usize) {
+        if disk == 0 {
+            self.write(writer::Event::End);
+        }
+        let held = &mut self.disks[disk];
+        let mut member = member::Member::default().with_bugs(self.bugs);
+        for (segment, written) in &mut held.written {
+            let synced = held.synced.get(segment).copied().unwrap_or_default();
+            let synced = usize::try_from(synced).unwrap();
+            written.truncate((synced + landed).min(written.len()));
+            let entries = u64::try_from(written.len()).unwrap();
+            held.synced.insert(*segment, entries);
+            member.restore(*segment, entries, held.fenced.contains(segment));
+        }
+        // Fenced before a word of it came.
+        for segment in held.fenced.iter().filter(|it| !held.written.contains_key(it)) {
+            member.restore(*segment, 0, true);
+        }
+        held.member = member;
+        held.inbox.clear();
+        held.acks.clear();
+        held.fences.clear();
+    }
+
+    /// Rot. Where the scan after a restart sees it, what is before it counts and its end is no
+    /// evidence.
+    fn damage(&mut self, disk: usize, entries: usize, known: bool) {
+        self.crash(disk, 0);
+        let held = &mut self.disks[disk];
+        let newest = held.written.iter_mut().rfind(|(_, written)| written.len() > 1);
+        let Some((segment, written)) = newest else { return };
+        written.truncate(written.len().saturating_sub(entries));
+        let left = u64::try_from(written.len()).unwrap();
+        held.synced.insert(*segment, left);
+        if known {
+            held.suspect.insert(*segment);
+        }
+        held.member.restore(*segment, left, held.fenced.contains(segment));
     }
 
     fn write(&mut self, event: writer::Event<u64>) {
@@ -147,6 +250,7 @@ impl Cluster {
         for effect in effects {
             match effect {
                 writer::Effect::Send { segment, number, content, .. } => {
+                    self.sent.entry(segment).or_default().push(content.clone());
                     let open = self.opened.iter().find(|open| open.id == segment).unwrap();
                     for member in open.ensemble.clone() {
                         let disk = (0..DISKS).find(|disk| storage(*disk) == member.storage);
@@ -164,7 +268,7 @@ impl Cluster {
     }
 
     fn tell(&mut self, disk: usize, event: member::Event<Entry>) {
-        if self.disks[disk].dead {
+        if self.disks[disk].dead || self.disks[disk].wiped {
             return;
         }
         let mut effects = Vec::new();
@@ -180,7 +284,16 @@ impl Cluster {
                 member::Effect::Ack { segment, entries } => {
                     held.acks.push_back(Ok((segment, entries)));
                 }
-                member::Effect::Refuse { .. } => held.acks.push_back(Err(())),
+                member::Effect::Refuse { refusal: Refusal::Fenced, .. } => {
+                    held.acks.push_back(Err(()));
+                }
+                // What got lost on the way is sent again.
+                member::Effect::Refuse { segment, refusal: Refusal::NotNext { next } } => {
+                    let from = usize::try_from(next).unwrap();
+                    let again = self.sent[&segment].iter().skip(from).cloned();
+                    let again = (next..).zip(again).map(|(number, it)| (segment, number, it));
+                    self.disks[disk].inbox.extend(again);
+                }
                 member::Effect::SyncFence { segment } => held.fences.push_back(segment),
                 member::Effect::Report { segment, entries } => {
                     let previous = match held.written.get(&segment).and_then(|all| all.first()) {
@@ -188,7 +301,8 @@ impl Cluster {
                         _ => None,
                     };
                     let crc = crc(&held.written, segment, entries);
-                    let report = Report { entries, crc, previous, suspect: false };
+                    let suspect = held.suspect.contains(&segment);
+                    let report = Report { entries, crc, previous, suspect };
                     let (member, answer) = (storage(disk), Answer::Report(report));
                     self.recover(recovery::Event::Answered { segment, member, answer });
                 }
@@ -199,16 +313,27 @@ impl Cluster {
     /// Marks every open segment recovering and asks `disk` about those it holds.
     fn ask(&mut self, disk: usize) {
         if self.recovery.is_none() {
-            self.recovering.clone_from(&self.opened);
-            // Segments the writer closed may be sealed by it, from the oldest on.
-            let sealed = self.closed.len() / 2;
-            self.recovering.drain(..sealed);
-            self.recovery = Some(Recovery::new(&self.recovering));
+            if self.recovering.is_empty() {
+                self.recovering.clone_from(&self.opened);
+                // Segments the writer closed may be sealed by it, from the oldest on.
+                let sealed = self.closed.len() / 2;
+                for open in self.recovering.drain(..sealed).collect::<Vec<_>>() {
+                    let content = self.read(open.id, self.closed[&open.id]);
+                    self.sealed.extend(content.expect("what is committed is held by somebody"));
+                }
+            }
+            self.recovery = Some(Recovery::new(&self.recovering).with_bugs(self.bugs));
             self.recover(recovery::Event::Start);
         }
         for open in self.recovering.clone() {
             let segment = open.id;
-            if open.ensemble.iter().any(|member| member.storage == storage(disk)) {
+            if !open.ensemble.iter().any(|member| member.storage == storage(disk)) {
+                continue;
+            }
+            if self.disks[disk].wiped {
+                let (member, answer) = (storage(disk), Answer::NotMember);
+                self.recover(recovery::Event::Answered { segment, member, answer });
+            } else {
                 self.tell(disk, member::Event::FenceAndReport { segment });
             }
         }
@@ -223,6 +348,12 @@ impl Cluster {
             match effect {
                 recovery::Effect::AskCrc { segment, member, entries } => {
                     let disk = (0..DISKS).find(|disk| storage(*disk) == member).unwrap();
+                    let held = self.disks[disk].written.get(&segment).map_or(0, Vec::len);
+                    if held < usize::try_from(entries).unwrap() {
+                        // It lost them since it answered: recovery begins again.
+                        self.recovery = None;
+                        return;
+                    }
                     let crc = crc(&self.disks[disk].written, segment, entries);
                     self.recover(recovery::Event::Crc { segment, member, entries, crc });
                 }
@@ -233,36 +364,39 @@ impl Cluster {
         }
     }
 
-    /// What the bucket holds after the seal record.
+    /// What the bucket holds after the seal record. Nothing is sealed when a holder is gone since
+    /// it answered: recovery begins again.
     fn decide(&mut self, decisions: &[recovery::Decision]) {
-        let mut log = Vec::new();
-        let sealed = self.opened.iter().filter(|open| !self.recovering.contains(open));
-        for open in sealed {
-            self.read(open.id, self.closed[&open.id], &mut log);
-        }
+        tell(&decisions);
+        let mut log = self.sealed.clone();
         for decision in decisions {
-            self.read(decision.segment, decision.entries, &mut log);
+            match self.read(decision.segment, decision.entries) {
+                Some(content) => log.extend(content),
+                None => {
+                    self.recovery = None;
+                    return;
+                }
+            }
         }
         assert!(self.decided.is_none(), "decided once");
         self.decided = Some(log);
     }
 
-    fn read(&self, segment: SegmentId, entries: u64, log: &mut Vec<u64>) {
-        let entries = usize::try_from(entries).unwrap();
-        let holder = self
-            .disks
-            .iter()
-            .find_map(|disk| disk.written.get(&segment).filter(|written| written.len() >= entries));
+    fn read(&self, segment: SegmentId, entries: u64) -> Option<Vec<u64>> {
         if entries == 0 {
-            return;
+            return Some(Vec::new());
         }
-        for content in &holder.expect("a member holds it")[1..entries] {
-            let Content::Payload(payload) = content else { panic!("one header a segment") };
-            log.push(*payload);
-        }
+        let entries = usize::try_from(entries).unwrap();
+        let mut held = self.disks.iter().filter_map(|disk| disk.written.get(&segment));
+        let written = held.find(|written| written.len() >= entries)?;
+        let payload = |content: &Entry| match content {
+            Content::Payload(payload) => *payload,
+            Content::Header { .. } => panic!("one header a segment"),
+        };
+        Some(written[1..entries].iter().map(payload).collect())
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let counted: Vec<_> = (1..).take(self.committed.len()).collect();
         assert_eq!(self.committed, counted, "committed in order, each once");
         if let Some(decided) = &self.decided {
@@ -367,7 +501,7 @@ proptest! {
         }
         let mut log = Vec::new();
         for (segment, entries) in &cluster.closed {
-            cluster.read(*segment, *entries, &mut log);
+            log.extend(cluster.read(*segment, *entries).unwrap());
         }
         let counted: Vec<_> = (1..).take(log.len()).collect();
         prop_assert_eq!(log, counted, "closed segments tile the log");
