@@ -176,7 +176,7 @@ pub struct Settings {
           help_heading = WAL)]
     #[serde(deserialize_with = "text::bytes")]
     pub wal_budget: Option<ByteCount>,
-    /// A WAL segment is closed and uploaded at this size [default: 64MiB]
+    /// A WAL segment is closed and uploaded at this size [default: 32MiB]
     ///
     /// Larger means fewer, larger objects; smaller means less to upload at a restart. Between 64KiB
     /// and 1GiB.
@@ -411,6 +411,9 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+/// A third of what the default budget keeps of newest records: a segment that was closed is still
+/// in memory when it is uploaded (read back from the disk, uploads cost twice the CPU).
+const ROLL_BYTES: ByteCount = ByteCount::mib(32);
 const DEFAULT_FOLDER: &str = "strandline-data";
 /// What cold reads can do with at least: one request to the bucket.
 const LEAST_COLD: ByteCount = ByteCount::mib(8);
@@ -507,7 +510,7 @@ impl Settings {
         if let Some(id) = self.broker_id.filter(|id| *id < 0) {
             return Err(value("--broker-id", format!("{id} is negative; ids are 0 or more")));
         }
-        let roll_bytes = self.roll_bytes.unwrap_or(ByteCount::mib(64));
+        let roll_bytes = self.roll_bytes.unwrap_or(ROLL_BYTES);
         if roll_bytes < ByteCount::kib(64) || roll_bytes > ByteCount::mib(1024) {
             return Err(value("--roll-bytes", "must lie between 64KiB and 1GiB".to_owned()));
         }
@@ -670,7 +673,7 @@ mod tests {
         let config = resolve(settings, file).unwrap();
         assert_eq!(config.bucket, "s3://flag/x");
         assert_eq!(config.roll_after, Duration::from_secs(3));
-        assert_eq!(config.roll_bytes, ByteCount::mib(64));
+        assert_eq!(config.roll_bytes, ByteCount::mib(32));
     }
 
     #[test]

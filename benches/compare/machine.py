@@ -99,10 +99,17 @@ class Priority:
         return ["chrt", "-r", "1", *command] if self.there else command
 
     def raise_to(self, process, real_time):
-        """All threads of a running process, and those it starts from now on."""
-        if self.there:
-            how = ["-r", "-p", "1"] if real_time else ["-o", "-p", "0"]
-            subprocess.run(["chrt", "-a", *how, str(process)], check=True, capture_output=True)
+        """All threads of a running process, and those they start from now on; but not those that
+        stepped behind all others of themselves, or they would stand beside what they made way for."""
+        if not self.there:
+            return
+        policy, rank = (os.SCHED_RR, 1) if real_time else (os.SCHED_OTHER, 0)
+        for thread in os.listdir(f"/proc/{process}/task"):
+            try:
+                if os.sched_getscheduler(int(thread)) != os.SCHED_BATCH:
+                    os.sched_setscheduler(int(thread), policy, os.sched_param(rank))
+            except ProcessLookupError:
+                pass
 
 
 def cpu_seconds(process):

@@ -29,6 +29,9 @@ use crate::env::clock;
 const SLOWEST: u64 = 16 * 1024;
 /// Chunks given to one vectored write.
 const MAX_SLICES: usize = 64;
+/// Bytes of old records given to one write: a kernel that does not preempt itself copies them all
+/// before it lets the thread of an acknowledgement have the core.
+const COLD_BYTES: usize = 64 * 1024;
 /// Bytes of replies on a connection that ask for no memory: many small ones must not wait.
 const FREE_BYTES: u64 = 4096;
 /// How often a reply that is not written at once is looked after.
@@ -44,7 +47,6 @@ pub(super) struct Out<W> {
     shared: Arc<Shared>,
     /// Bytes of them that need no memory of their own.
     free: u64,
-    cold: bool,
     /// In flight until written, so that who waits for all permits waits for all replies.
     answered: Vec<Answered>,
 }
@@ -66,6 +68,8 @@ struct Chunks<W> {
     rooms: Vec<Grant>,
     /// Whether they lie in memory of their own.
     copied: bool,
+    /// Whether they are old records.
+    cold: bool,
 }
 
 /// What became of a write since it was last looked after.
@@ -79,9 +83,10 @@ struct Progress {
 impl<W: AsyncWrite + Unpin + Send + 'static> Out<W> {
     /// Nothing to write to `write`; `wrote` is set when something was.
     pub(super) fn new(write: W, shared: Arc<Shared>, wrote: Arc<AtomicBool>) -> Self {
-        let (left, rooms, copied) = (VecDeque::new(), Vec::new(), false);
-        let chunks = Chunks { write, shared: Arc::clone(&shared), wrote, left, rooms, copied };
-        Self { chunks: Some(chunks), shared, free: 0, cold: false, answered: Vec::new() }
+        let (left, rooms) = (VecDeque::new(), Vec::new());
+        let (shared_too, copied, cold) = (Arc::clone(&shared), false, false);
+        let chunks = Chunks { write, shared: shared_too, wrote, left, rooms, copied, cold };
+        Self { chunks: Some(chunks), shared, free: 0, answered: Vec::new() }
     }
 
     /// Adds a reply to those that are written together, once there is memory for it.
@@ -104,8 +109,8 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Out<W> {
             room => room,
         };
         self.free += if free { bytes } else { 0 };
-        self.cold |= room.as_ref().is_some_and(Grant::is_cold);
         let chunks = self.chunks.as_mut().ok_or(Ended::Answered)?;
+        chunks.cold |= room.as_ref().is_some_and(Grant::is_cold);
         chunks.rooms.extend(room);
         chunks.left.push_back(head(length));
         chunks.left.extend(body.into_iter().filter(|chunk| !chunk.is_empty()));
@@ -140,19 +145,20 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Out<W> {
         if bytes > 0 {
             let seconds = u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST;
             let patience = self.shared.config.max_idle.saturating_add(Duration::from_secs(seconds));
+            let cold = chunks.cold;
             let send = async move {
                 let sent = clock::timeout(patience, chunks.send()).await;
                 sent.unwrap_or(Err(Ended::TimedOut)).map(|()| chunks)
             };
-            chunks = if self.cold {
+            chunks = if cold {
                 let background = self.shared.config.background.run(send).await;
                 background.unwrap_or(Err(Ended::TimedOut))?
             } else {
                 send.await?
             };
         }
-        (self.free, self.cold) = (0, false);
-        chunks.copied = false;
+        self.free = 0;
+        (chunks.copied, chunks.cold) = (false, false);
         chunks.rooms.clear();
         self.chunks = Some(chunks);
         self.note();
@@ -168,9 +174,15 @@ impl<W: AsyncWrite + Unpin> Chunks<W> {
         tokio::pin!(look);
         while !self.left.is_empty() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = self.left.len().min(MAX_SLICES);
+            let (mut count, mut room) = (0, if self.cold { COLD_BYTES } else { usize::MAX });
             for (slice, chunk) in slices.iter_mut().zip(self.left.iter()) {
+                let chunk = chunk.get(..room).unwrap_or(chunk);
                 *slice = IoSlice::new(chunk);
+                room -= chunk.len();
+                count += 1;
+                if room == 0 {
+                    break;
+                }
             }
             let slices = slices.get(..count).unwrap_or_default();
             let written = tokio::select! {

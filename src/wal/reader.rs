@@ -5,7 +5,7 @@
 
 use std::{io, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::{
     env::{
@@ -83,15 +83,13 @@ pub(crate) fn read_entry(
     if length > bytes.len() {
         bytes = read(file, byte, header.entry_bytes())?;
     }
-    let whole = bytes.split_to(length).freeze();
-    let is_whole = entry_crc(&whole) == Some(crc) || files.bugs.has(Bug::EntryCrcUnchecked);
-    Ok(is_whole.then_some(RawEntry { header, crc, whole }))
+    bytes.truncate(length);
+    let is_whole = entry_crc(&bytes) == Some(crc) || files.bugs.has(Bug::EntryCrcUnchecked);
+    Ok(is_whole.then_some(RawEntry { header, crc, whole: bytes }))
 }
 
-fn read(file: &dyn DiskFile, byte: u64, bytes: u64) -> io::Result<BytesMut> {
-    let mut into = BytesMut::zeroed(usize::try_from(bytes).unwrap_or(usize::MAX));
-    file.read_at(byte, &mut into)?;
-    Ok(into)
+fn read(file: &dyn DiskFile, byte: u64, bytes: u64) -> io::Result<Bytes> {
+    Ok(file.read(byte, usize::try_from(bytes).unwrap_or(usize::MAX))?.into())
 }
 
 /// Walks a segment's chain of entries.

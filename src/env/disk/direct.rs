@@ -129,6 +129,10 @@ impl DiskFile for DirectFile {
         self.buffered.read_at(position, into)
     }
 
+    fn read(&self, position: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        self.buffered.read(position, bytes)
+    }
+
     fn sync(&self) -> io::Result<()> {
         // Of the file, however it was written.
         self.buffered.sync()

@@ -234,7 +234,7 @@ struct Run {
     expiration_ms: i64,
 }
 
-/// Folds and builds; blocking, for it walks 64 MiB.
+/// Folds and builds; blocking, for it walks tens of MiB.
 fn build(
     mut builder: Builder,
     runs: Vec<Run>,
