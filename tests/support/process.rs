@@ -166,6 +166,11 @@ impl Broker {
         std::fs::read_to_string(&self.setup.log).unwrap_or_default()
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// kill -9, as a power cut for the process.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

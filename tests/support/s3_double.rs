@@ -76,6 +76,43 @@ struct Shared {
     ranges: Vec<(String, std::ops::Range<u64>)>,
     writes: u64,
     clock_behind: Duration,
+    storm: Option<Storm>,
+    struck: u64,
+}
+
+/// Faults by chance, as many as a bad day has.
+#[derive(Clone, Debug)]
+pub(crate) struct Storm {
+    /// Of a thousand requests so many are struck.
+    pub(crate) of_thousand: u64,
+    /// By one of these, whatever the request is.
+    pub(crate) faults: Vec<Fault>,
+    /// The state of its chance.
+    pub(crate) seed: u64,
+}
+
+impl Storm {
+    fn draw(&mut self, limit: u64) -> u64 {
+        // splitmix64: the same seed gives the same storm.
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit.max(1)
+    }
+
+    fn strike(&mut self, request: &Request) -> Option<Fault> {
+        if self.draw(1000) >= self.of_thousand {
+            return None;
+        }
+        let count = self.faults.len().try_into().unwrap();
+        let at: usize = self.draw(count).try_into().unwrap();
+        let fault = self.faults.get(at)?.clone();
+        let only_get = matches!(fault, Fault::HalfBody | Fault::WholeBody);
+        let only_put = matches!(fault, Fault::Repeated | Fault::Late(_));
+        let fits = (!only_get || request.method == "GET") && (!only_put || request.method == "PUT");
+        fits.then_some(fault)
+    }
 }
 
 #[derive(Debug)]
@@ -89,6 +126,7 @@ struct Order {
 struct Object {
     body: Bytes,
     etag: String,
+    written: SystemTime,
 }
 
 #[derive(Debug)]
@@ -138,6 +176,26 @@ impl S3Double {
     /// Answers everything with this status and code and carries nothing out, until told `None`.
     pub(crate) fn always(&self, answer: Option<(u16, &'static str)>) {
         self.lock().always = answer;
+    }
+
+    /// Strikes requests by chance, until told `None`.
+    pub(crate) fn storm(&self, storm: Option<Storm>) {
+        self.lock().storm = storm;
+    }
+
+    /// How many requests were struck by a storm.
+    pub(crate) fn struck(&self) -> u64 {
+        self.lock().struck
+    }
+
+    /// Writes every object into a folder, by its key.
+    pub(crate) fn save(&self, folder: &std::path::Path) {
+        let objects = self.lock().objects.clone();
+        for (key, object) in objects {
+            let file = folder.join(key);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, object.body).unwrap();
+        }
     }
 
     /// Forgets faults that have not struck.
@@ -315,8 +373,12 @@ impl Shared {
         }
         let strikes =
             |order: &Order| order.method == request.method && request.key.contains(order.part);
-        let at = self.orders.iter().position(strikes)?;
-        self.orders.remove(at).map(|order| order.fault)
+        if let Some(at) = self.orders.iter().position(strikes) {
+            return self.orders.remove(at).map(|order| order.fault);
+        }
+        let fault = self.storm.as_mut()?.strike(request)?;
+        self.struck += 1;
+        Some(fault)
     }
 
     fn act(&mut self, request: &Request) -> Reply {
@@ -351,7 +413,8 @@ impl Shared {
         }
         self.writes += 1;
         let etag = format!("\"{:032x}\"", self.writes);
-        let object = Object { body: request.body.clone(), etag: etag.clone() };
+        let written = SystemTime::now();
+        let object = Object { body: request.body.clone(), etag: etag.clone(), written };
         self.objects.insert(request.key.clone(), object);
         Reply { status: 200, headers: vec![("ETag", etag)], body: Bytes::new() }
     }
@@ -361,8 +424,8 @@ impl Shared {
             return error(304, "");
         }
         let length = object.body.len();
-        let now = http_date(SystemTime::now() - self.clock_behind);
-        let mut headers = vec![("ETag", object.etag.clone()), ("Last-Modified", now)];
+        let written = http_date(object.written - self.clock_behind);
+        let mut headers = vec![("ETag", object.etag.clone()), ("Last-Modified", written)];
         let range = request.headers.get("range").and_then(|range| range.strip_prefix("bytes="));
         let Some((first, last)) = range.and_then(|range| range.split_once('-')) else {
             return Reply { status: 200, headers, body: object.body.clone() };
@@ -395,8 +458,9 @@ impl Shared {
             let object = &self.objects[key];
             write!(
                 xml,
-                "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
+                "<Contents><Key>{key}</Key><LastModified>{}</LastModified>\
                  <ETag>x</ETag><Size>{}</Size></Contents>",
+                humantime::format_rfc3339_millis(object.written),
                 object.body.len()
             )
             .unwrap();
