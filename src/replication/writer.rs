@@ -4,7 +4,8 @@
 //! segment ends. Does not own: disks, wires, clocks, the payloads.
 //! Invariants: an entry is committed when every member of its segment has synced it and all before
 //! it; nothing sent in a segment is committed there once it is frozen (H4); spares are used in the
-//! order of their sequence, a skipped one never; after `Ended` nothing happens any more.
+//! order of their sequence, a skipped one never; after `Ended` nothing happens any more; every spare
+//! of a drained writer is closed, however late it comes: the drain waits for it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -126,6 +127,10 @@ impl<P: Clone> Writer<P> {
     /// Advances by one event.
     pub(crate) fn apply(&mut self, event: Event<P>, effects: &mut Vec<Effect<P>>) {
         if self.over {
+            // One whose files were on their way when the drain began.
+            if let (Event::Spare(open), true) = (event, self.draining) {
+                effects.push(Effect::Closed { segment: open.id, entries: 0 });
+            }
             return;
         }
         match event {
@@ -139,6 +144,7 @@ impl<P: Clone> Writer<P> {
             Event::Drain => self.draining = true,
             Event::End => {
                 self.over = true;
+                self.draining = false;
                 effects.push(Effect::Ended);
             }
         }
@@ -304,5 +310,40 @@ impl<P: Clone> Active<P> {
         self.sent += 1;
         let content = Content::Payload(payload);
         effects.push(Effect::Send { segment, number, lac, content });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{BrokerId, Incarnation};
+
+    fn open(sequence: u64) -> OpenSegment {
+        let (incarnation, storage) = (Incarnation(1), StorageId(uuid::Uuid::from_u128(1)));
+        let member = Member { broker: BrokerId(1), storage, incarnation };
+        OpenSegment { id: SegmentId { incarnation, sequence }, nonce: 1, ensemble: vec![member] }
+    }
+
+    #[test]
+    fn a_spare_that_comes_after_the_drain_is_closed_unused() {
+        let mut writer = Writer::<u8>::new();
+        let mut effects = Vec::new();
+        writer.apply(Event::Drain, &mut effects);
+        assert_eq!(effects, [Effect::Drained]);
+        effects.clear();
+        writer.apply(Event::Spare(open(0)), &mut effects);
+        assert_eq!(effects, [Effect::Closed { segment: open(0).id, entries: 0 }]);
+    }
+
+    #[test]
+    fn a_spare_that_comes_after_the_end_is_left_to_recovery() {
+        let mut writer = Writer::<u8>::new();
+        let mut effects = Vec::new();
+        writer.apply(Event::Drain, &mut effects);
+        let mut ended = Writer::<u8>::new();
+        for event in [Event::End, Event::Drain, Event::Spare(open(0))] {
+            ended.apply(event, &mut effects);
+        }
+        assert_eq!(effects, [Effect::Drained, Effect::Ended]);
     }
 }
