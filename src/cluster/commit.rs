@@ -19,9 +19,10 @@ use crate::{
 pub(super) struct Attempt {
     index: MetadataIndex,
     commit_id: Uuid,
-    /// When the first put began, on the boot clock.
-    began: Duration,
-    /// A put that took less than this cannot have met a floor that passed it.
+    /// When nobody else was controller yet for certain, on the boot clock: what others wrote since
+    /// is younger.
+    proved: Duration,
+    /// A put done sooner than this after that cannot have met a floor that passed it.
     safe_for: Duration,
     asked: Asked,
     bugs: Bugs,
@@ -100,10 +101,10 @@ impl Attempt {
     pub(super) fn new(
         index: MetadataIndex,
         commit_id: Uuid,
-        began: Duration,
+        proved: Duration,
         safe_for: Duration,
     ) -> Self {
-        Self { index, commit_id, began, safe_for, asked: Asked::Put, bugs: Bugs::NONE }
+        Self { index, commit_id, proved, safe_for, asked: Asked::Put, bugs: Bugs::NONE }
     }
 
     /// The same, with mistakes.
@@ -115,7 +116,7 @@ impl Attempt {
     pub(super) fn next(&mut self, event: Event, now: Duration) -> Step {
         let (asked, step) = match (self.asked, event) {
             (Asked::Put, Event::Stored) => {
-                let quick = now.saturating_sub(self.began) < self.safe_for;
+                let quick = now.saturating_sub(self.proved) < self.safe_for;
                 if quick || self.bugs.has(Bug::FloorUnreadAfterCreate) {
                     return Step::End(End::Committed);
                 }

@@ -114,10 +114,12 @@ impl Controller {
 
     async fn fate(&mut self, mut entry: Entry, mut bytes: Bytes) -> Result<End, NotCommitted> {
         let key = path::log_entry(entry.index);
-        let now = self.meta.env.clock.boot();
+        // Not from now on: between the lease and this put the machine may have slept, and the index
+        // been written, outlived by the floor and deleted.
+        let proved = self.lease.since;
         let (safe_for, bugs) = (self.config.safe_for(), self.meta.env.bugs);
         let begin = |entry: &Entry| {
-            Attempt::new(entry.index, entry.commit_id, now, safe_for).with_bugs(bugs)
+            Attempt::new(entry.index, entry.commit_id, proved, safe_for).with_bugs(bugs)
         };
         let mut attempt = begin(&entry);
         let mut step = Step::Put;

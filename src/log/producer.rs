@@ -441,6 +441,7 @@ mod tests {
         name: "producers",
         test: "log::producer::tests::many_seeds",
         run: |seed, _| u64::try_from(agree(drawn(&attempts(), seed)).0).unwrap(),
+        reaches: &[],
     };
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
         bugs::{Bug, Bugs},
         clock,
         entropy::Entropy,
-        sim::{SimEntropy, proof::catches_waiting},
+        sim::{SimClock, SimEntropy, proof::catches_waiting},
         task::Tasks,
     },
     metrics::Registry,
@@ -306,6 +306,24 @@ async fn an_entry_behind_the_floor_has_an_unknown_fate() {
     floor.floor = cluster.state().index.next();
     let put = bench.store.create(&path::floor(), vec![documents::encode(&floor)]).await;
     assert!(put.done().is_some());
+    assert_eq!(cluster.commit(set("a")).await, Err(CommitError::Unknown));
+    assert_eq!(cluster.abdicated().await, Abdication::BehindFloor(MetadataIndex(2)));
+}
+
+/// As after a sleep of the machine between the look at the lease and the put.
+#[tokio::test]
+async fn an_entry_put_long_after_the_lease_is_committed_only_above_the_floor() {
+    let mut bench = Bench::new();
+    let clock = Arc::new(SimClock::at(crate::types::Millis(1)));
+    bench.env.clock = clock.clone();
+    bench.config.keep_for = Duration::from_secs(100);
+    let (cluster, _tasks) = bench.start(1).await;
+    let mut floor = FloorDocument::new(cluster.state().cluster_id, Uuid::from_u128(1));
+    floor.floor = cluster.state().index.next();
+    let put = bench.store.create(&path::floor(), vec![documents::encode(&floor)]).await;
+    assert!(put.done().is_some());
+    // The lease is not old yet, and older than what the floor protects.
+    clock.pass(Duration::from_secs(60));
     assert_eq!(cluster.commit(set("a")).await, Err(CommitError::Unknown));
     assert_eq!(cluster.abdicated().await, Abdication::BehindFloor(MetadataIndex(2)));
 }

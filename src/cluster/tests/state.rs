@@ -394,7 +394,8 @@ proptest! {
     }
 }
 
-const STATE: Seeded = Seeded { name: "state", test: "cluster::tests::state::every_seed", run };
+const STATE: Seeded =
+    Seeded { name: "state", test: "cluster::tests::state::every_seed", run, reaches: &[] };
 
 fn run(seed: u64, bugs: Bugs) -> u64 {
     let dice = Dice::new(seed);

@@ -4,10 +4,12 @@
 //! Owns: how seeds are run, told and repeated. Does not own: what a seed does, its invariants.
 //! Invariants: a run is a function of its seed and the mistakes alone; a seed that ever failed is
 //! in `failed-seeds.txt` and always runs; a mistake counts as caught only when the same seeds are
-//! green without it.
+//! green without it; seeds that never bring a situation about that they are for are red.
 
 use std::{
     any::Any,
+    cell::RefCell,
+    collections::BTreeMap,
     fmt::Write,
     hash::{DefaultHasher, Hash, Hasher},
     ops::Range,
@@ -76,6 +78,17 @@ pub(crate) struct Seeded {
     /// The test that runs it, for the command that repeats a seed.
     pub(crate) test: &'static str,
     pub(crate) run: fn(u64, Bugs) -> u64,
+    /// Situations (correctness by its hazards' numbers) that the seeds must bring about.
+    pub(crate) reaches: &'static [&'static str],
+}
+
+thread_local! {
+    static REACHED: RefCell<BTreeMap<&'static str, u64>> = RefCell::default();
+}
+
+/// A situation that a layer must have seen to prove anything about it.
+pub(crate) fn reached(situation: &'static str) {
+    REACHED.with_borrow_mut(|all| *all.entry(situation).or_default() += 1);
 }
 
 impl Seeded {
@@ -86,6 +99,7 @@ impl Seeded {
             return;
         }
         let began = Instant::now();
+        REACHED.take();
         let mut trace = Trace::default();
         let count = seeds.end - seeds.start;
         for seed in failed(self.name).chain(seeds) {
@@ -97,6 +111,12 @@ impl Seeded {
         let seconds = began.elapsed().as_secs_f32();
         let all = trace.value();
         println!("layer core-seeds: {} {count} seeds, {seconds:.1} s, trace {all:016x}", self.name);
+        let found = REACHED.take();
+        for (situation, times) in &found {
+            println!("layer core-seeds: {} reached: {situation}: {}", self.name, grouped(*times));
+        }
+        let missed: Vec<_> = self.reaches.iter().filter(|it| !found.contains_key(*it)).collect();
+        assert!(missed.is_empty(), "{} never reached {missed:?}", self.name);
     }
 
     /// A run of the same seed is the same run.

@@ -800,6 +800,7 @@ const GROUP: Seeded = Seeded {
     name: "group",
     test: "group::classic::tests::many_seeds",
     run: |seed, _| u64::try_from(keep_promises(drawn(&steps(), seed))).unwrap(),
+    reaches: &[],
 };
 
 #[test]

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::{
-    env::{bugs::Bugs, sim::proof::tell},
+    env::{
+        bugs::Bugs,
+        sim::proof::{reached, tell},
+    },
     replication::{
         member::{self, Refusal},
         recovery::{self, Answer, Recovery, Report},
@@ -169,7 +172,7 @@ impl Cluster {
                 Some(Err(())) => self.write(writer::Event::End),
                 None => {}
             },
-            Step::Leave(disk) => self.write(writer::Event::Leave { member: storage(disk) }),
+            Step::Leave(disk) => self.leave(disk),
             Step::Roll => self.write(writer::Event::Roll),
             Step::Drain => self.write(writer::Event::Drain),
             Step::Ask(disk) => self.ask(disk),
@@ -187,6 +190,7 @@ impl Cluster {
             Step::Lose(disk) => drop(self.disks[disk].inbox.pop_front()),
             Step::Repeat(disk) => {
                 if let Some(message) = self.disks[disk].inbox.front().cloned() {
+                    reached("an entry comes twice");
                     self.step(&Step::Deliver(disk));
                     self.disks[disk].inbox.push_front(message);
                 }
@@ -203,6 +207,15 @@ impl Cluster {
         }
     }
 
+    fn leave(&mut self, disk: usize) {
+        let member = storage(disk);
+        let is_in = |open: &OpenSegment| open.ensemble.iter().any(|it| it.storage == member);
+        if self.writer.active().is_some_and(is_in) {
+            reached("H4: a segment is frozen");
+        }
+        self.write(writer::Event::Leave { member });
+    }
+
     /// A power cut and a start: what was synced is there, of the rest a prefix.
     fn crash(&mut self, disk: usize, landed: usize) {
         if disk == 0 {
@@ -217,6 +230,9 @@ impl Cluster {
             let entries = u64::try_from(written.len()).unwrap();
             held.synced.insert(*segment, entries);
             member.restore(*segment, entries, held.fenced.contains(segment));
+        }
+        if !held.fenced.is_empty() {
+            reached("H6: a fence outlives a restart");
         }
         // Fenced before a word of it came.
         for segment in held.fenced.iter().filter(|it| !held.written.contains_key(it)) {
@@ -260,6 +276,9 @@ impl Cluster {
                 }
                 writer::Effect::Committed { payload, .. } => self.committed.push(payload),
                 writer::Effect::Closed { segment, entries } => {
+                    if entries == 0 {
+                        reached("H16: a spare is skipped or given back");
+                    }
                     assert_eq!(self.closed.insert(segment, entries), None);
                 }
                 writer::Effect::Drained | writer::Effect::Ended => {}
@@ -289,6 +308,7 @@ impl Cluster {
                 }
                 // What got lost on the way is sent again.
                 member::Effect::Refuse { segment, refusal: Refusal::NotNext { next } } => {
+                    reached("an entry is lost on the way and sent again");
                     let from = usize::try_from(next).unwrap();
                     let again = self.sent[&segment].iter().skip(from).cloned();
                     let again = (next..).zip(again).map(|(number, it)| (segment, number, it));
@@ -302,6 +322,9 @@ impl Cluster {
                     };
                     let crc = crc(&held.written, segment, entries);
                     let suspect = held.suspect.contains(&segment);
+                    if suspect {
+                        reached("H11: a suspect answers");
+                    }
                     let report = Report { entries, crc, previous, suspect };
                     let (member, answer) = (storage(disk), Answer::Report(report));
                     self.recover(recovery::Event::Answered { segment, member, answer });
@@ -331,6 +354,7 @@ impl Cluster {
                 continue;
             }
             if self.disks[disk].wiped {
+                reached("H10: another disk under an old name");
                 let (member, answer) = (storage(disk), Answer::NotMember);
                 self.recover(recovery::Event::Answered { segment, member, answer });
             } else {
@@ -373,12 +397,16 @@ impl Cluster {
             match self.read(decision.segment, decision.entries) {
                 Some(content) => log.extend(content),
                 None => {
+                    reached("H8: a holder is gone before the seal, recovery begins again");
                     self.recovery = None;
                     return;
                 }
             }
         }
         assert!(self.decided.is_none(), "decided once");
+        if decisions.iter().filter(|decision| decision.entries > 0).count() > 1 {
+            reached("H15: recovery follows the chain of headers");
+        }
         self.decided = Some(log);
     }
 
@@ -394,6 +422,11 @@ impl Cluster {
             Content::Header { .. } => panic!("one header a segment"),
         };
         Some(written[1..entries].iter().map(payload).collect())
+    }
+
+    /// Whether some entry is sent and not committed.
+    pub(super) fn uncommitted(&self) -> bool {
+        u64::try_from(self.committed.len()).unwrap() < self.appended
     }
 
     pub(super) fn check(&self) {

@@ -25,7 +25,7 @@ use crate::{
         sim::{
             SimClock, SimEntropy,
             disk::{Fault, SimDisk},
-            proof::{Dice, Seeded, Trace},
+            proof::{Dice, Seeded, Trace, reached},
         },
     },
     replication::{
@@ -44,7 +44,23 @@ use crate::{
     },
 };
 
-const LONE: Seeded = Seeded { name: "lone", test: "replication::tests::lone::every_seed", run };
+const LONE: Seeded = Seeded {
+    name: "lone",
+    test: "replication::tests::lone::every_seed",
+    run,
+    reaches: &[
+        "H11b: an entry that was not acknowledged is cut",
+        "H11b: an entry that was not acknowledged survives",
+        "H12: a disk error ends the life",
+        "H12: killed after a disk error, the page cache still there",
+        "H13: damage is refused",
+        "H13: a lost file is refused",
+        "H15: a chain of several segments is recovered",
+        "H22: the disk is full",
+        "a start is cut short",
+        "a segment of several files",
+    ],
+};
 
 const FILE: ByteCount = ByteCount::kib(8);
 const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
@@ -110,6 +126,7 @@ struct World {
     /// Where acknowledged entries lie, oldest first.
     places: Vec<(PathBuf, u64, u64)>,
     damaged: bool,
+    lost_file: bool,
     may_damage: bool,
     may_fail: bool,
     small_files: bool,
@@ -150,6 +167,7 @@ impl World {
             committed: 0,
             places: Vec::new(),
             damaged: false,
+            lost_file: false,
             may_damage,
             may_fail,
             small_files,
@@ -202,6 +220,7 @@ impl World {
         }
         self.damaged = true;
         if self.dice.one_in(4) {
+            self.lost_file = true;
             self.disk.delete_file(&file);
             return;
         }
@@ -221,6 +240,11 @@ impl World {
                 Err(Unrecoverable::Wal(error)) => return Err(error.into()),
                 Err(refused) => {
                     assert!(self.damaged, "a whole log is refused: {refused}");
+                    reached(if self.lost_file {
+                        "H13: a lost file is refused"
+                    } else {
+                        "H13: damage is refused"
+                    });
                     if let Unrecoverable::Missing { missing, suspect } = &refused {
                         assert!(missing.len() + suspect.len() > 0, "refused and nothing named");
                     }
@@ -234,6 +258,15 @@ impl World {
                 }
             }
             self.check(&log);
+            if recovered.segments.iter().filter(|segment| segment.entries > 1).count() > 1 {
+                reached("H15: a chain of several segments is recovered");
+            }
+            let length = u64::try_from(log.len()).unwrap();
+            if self.first + length < self.next {
+                reached("H11b: an entry that was not acknowledged is cut");
+            } else if length > self.committed {
+                reached("H11b: an entry that was not acknowledged survives");
+            }
             // Sealed in the metadata: from here on the files are of no more use.
             for open in std::mem::take(&mut self.opened) {
                 folder.trim(open.id)?;
@@ -288,7 +321,11 @@ impl World {
 
 /// A full disk ends nothing.
 fn no_room(error: &wal::Error) -> Result<(), Dead> {
-    if matches!(error, wal::Error::NoRoom) { Ok(()) } else { Err(Dead) }
+    if !matches!(error, wal::Error::NoRoom) {
+        return Err(Dead);
+    }
+    reached("H22: the disk is full");
+    Ok(())
 }
 
 impl Life {
@@ -327,7 +364,10 @@ impl Life {
                 return self.drive(world, writer::Event::Roll);
             }
             match self.folder.add_part(open.id, open.nonce, FILE) {
-                Ok(file) => self.files.get_mut(&open.id).unwrap().add_file(file)?,
+                Ok(file) => {
+                    reached("a segment of several files");
+                    self.files.get_mut(&open.id).unwrap().add_file(file)?;
+                }
                 Err(error) => return no_room(&error),
             }
         }
@@ -455,12 +495,22 @@ fn run(seed: u64, bugs: Bugs) -> u64 {
             match world.start() {
                 Ok(Some(life)) => break life,
                 Ok(None) => return world.trace.value(),
-                Err(Dead) => world.crash(),
+                Err(Dead) => {
+                    reached("a start is cut short");
+                    world.crash();
+                }
             }
         };
-        drop(world.live(&mut life));
+        let ended = world.live(&mut life);
         drop(life);
+        let (failed, before) = (ended.is_err(), world.disk.operations());
+        if failed && world.env.disk.list(path()).is_ok() {
+            reached("H12: a disk error ends the life");
+        }
         world.crash();
+        if failed && before > 0 && world.disk.operations() == before {
+            reached("H12: killed after a disk error, the page cache still there");
+        }
         world.damage();
     }
     // Whatever is planned comes to an end: then the log is there, or was damaged.
