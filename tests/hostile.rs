@@ -4,14 +4,17 @@
 //! `scripts/fuzz` goes on from here with libFuzzer and keeps what it finds in `tests/corpus/`.
 
 // A test that cannot go on says so by panicking.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "tests")]
 
 use std::{
     fmt::Write,
     fs,
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use peak_alloc::PeakAlloc;
@@ -22,6 +25,9 @@ use strandline::{
 
 #[global_allocator]
 static ALLOCATED: PeakAlloc = PeakAlloc;
+
+/// Inputs tried since the last test ended.
+static EXECUTIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Memory is weighed, so one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -119,6 +125,7 @@ impl Chance {
 
 /// Runs a check and holds it to its row; tells how it failed.
 fn hold(target: &Target, bytes: &[u8], from: &str) -> Result<(), String> {
+    EXECUTIONS.fetch_add(1, Ordering::Relaxed);
     let before = ALLOCATED.current_usage();
     ALLOCATED.reset_peak_usage();
     let ended = panic::catch_unwind(AssertUnwindSafe(|| (target.check)(bytes)));
@@ -143,6 +150,8 @@ fn hold(target: &Target, bytes: &[u8], from: &str) -> Result<(), String> {
 fn every(deed: impl Fn(&Target) -> Result<(), String>) {
     let _turn = alone();
     let faults: Vec<_> = TARGETS.iter().filter_map(|target| deed(target).err()).collect();
+    let executions = EXECUTIONS.swap(0, Ordering::Relaxed);
+    println!("layer hostile-bytes: {executions} executions of {} decoders", TARGETS.len());
     assert!(faults.is_empty(), "{} of {}\n{}", faults.len(), TARGETS.len(), faults.join("\n"));
 }
 

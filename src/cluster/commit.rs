@@ -3,7 +3,9 @@
 //! Owns: the loop of correctness.md 4.2 as a pure core. Does not own: requests, the state.
 //! Invariants: the bytes are frozen, only `Step::Put` writes them (H29); a put that is not
 //! `Done` proves nothing (H28); behind the floor a key proves nothing (H32, H32b), so the floor
-//! is read after the key; the entry is never declared failed while it may still take effect.
+//! is read after the key, and after a put too unless little time has passed since the state before
+//! the entry was the newest: how long the put itself took says nothing, for whoever slept before it
+//! may write where the log was; the entry is never declared failed while it may still take effect.
 
 use std::time::Duration;
 
@@ -19,10 +21,9 @@ use crate::{
 pub(super) struct Attempt {
     index: MetadataIndex,
     commit_id: Uuid,
-    /// When nobody else was controller yet for certain, on the boot clock: what others wrote since
-    /// is younger.
-    proved: Duration,
-    /// A put done sooner than this after that cannot have met a floor that passed it.
+    /// When the state it follows was known to be the newest, on the boot clock.
+    known_since: Duration,
+    /// A put done within this of then cannot have met a floor that passed it.
     safe_for: Duration,
     asked: Asked,
     bugs: Bugs,
@@ -101,10 +102,10 @@ impl Attempt {
     pub(super) fn new(
         index: MetadataIndex,
         commit_id: Uuid,
-        proved: Duration,
+        known_since: Duration,
         safe_for: Duration,
     ) -> Self {
-        Self { index, commit_id, proved, safe_for, asked: Asked::Put, bugs: Bugs::NONE }
+        Self { index, commit_id, known_since, safe_for, asked: Asked::Put, bugs: Bugs::NONE }
     }
 
     /// The same, with mistakes.
@@ -116,7 +117,7 @@ impl Attempt {
     pub(super) fn next(&mut self, event: Event, now: Duration) -> Step {
         let (asked, step) = match (self.asked, event) {
             (Asked::Put, Event::Stored) => {
-                let quick = now.saturating_sub(self.proved) < self.safe_for;
+                let quick = now.saturating_sub(self.known_since) < self.safe_for;
                 if quick || self.bugs.has(Bug::FloorUnreadAfterCreate) {
                     return Step::End(End::Committed);
                 }

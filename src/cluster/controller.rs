@@ -32,6 +32,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_s
 pub(super) struct Controller {
     pub(super) meta: Meta,
     pub(super) state: Arc<State>,
+    /// When the state was known to be the newest, on the boot clock.
+    pub(super) known_since: Duration,
     pub(super) epoch: u64,
     pub(super) lease: HeldLease,
     pub(super) config: Config,
@@ -101,10 +103,12 @@ impl Controller {
         };
         let (bytes, hash) = entry.seal();
         let length = bytes.len();
+        let began = self.meta.env.clock.boot();
         match self.fate(entry, bytes).await? {
             End::Committed => {
                 after.follow(at, hash);
                 self.state = Arc::new(after);
+                self.known_since = began;
                 Ok(length)
             }
             End::Lost { epoch } => Err(NotCommitted::Lost { epoch }),
@@ -114,12 +118,12 @@ impl Controller {
 
     async fn fate(&mut self, mut entry: Entry, mut bytes: Bytes) -> Result<End, NotCommitted> {
         let key = path::log_entry(entry.index);
-        // Not from now on: between the lease and this put the machine may have slept, and the index
-        // been written, outlived by the floor and deleted.
-        let proved = self.lease.since;
+        // Not from now on, nor from the lease: between the last look at the log and this put the
+        // machine may have slept, and the index been written, outlived by the floor and deleted.
+        let known_since = self.known_since;
         let (safe_for, bugs) = (self.config.safe_for(), self.meta.env.bugs);
         let begin = |entry: &Entry| {
-            Attempt::new(entry.index, entry.commit_id, proved, safe_for).with_bugs(bugs)
+            Attempt::new(entry.index, entry.commit_id, known_since, safe_for).with_bugs(bugs)
         };
         let mut attempt = begin(&entry);
         let mut step = Step::Put;

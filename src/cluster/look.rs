@@ -57,7 +57,7 @@ pub async fn look(store: &Store, env: &Env) -> Result<Option<Seen>, ReadError> {
         let mut replay = Replay::begin(&meta, cluster).await?;
         replay.go_on(&meta).await?;
         // The log may have been trimmed while it was read, which would look like its end.
-        if replay.holds(&meta, Duration::ZERO).await? {
+        if replay.holds(&meta).await? {
             return Ok(Some(Seen { cluster, lease, state: replay.state }));
         }
     }

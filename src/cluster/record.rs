@@ -14,7 +14,7 @@ use crate::types::{
 
 /// One fact. A proposal is a list of them that takes effect whole or not at all; each is checked
 /// against the state as the ones before it left it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Record {
     /// A controller's first record: from here on the log is of `epoch`.
@@ -177,7 +177,7 @@ impl Record {
 }
 
 /// A disk that holds a copy of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// The broker.
@@ -189,7 +189,7 @@ pub struct Member {
 }
 
 /// An uploaded object and where its runs belong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewObject {
     /// Reserved by `incarnation`, published once.
@@ -205,7 +205,7 @@ pub struct NewObject {
 }
 
 /// One partition's part of a new object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewRun {
     /// Whose records.
@@ -225,7 +225,7 @@ pub struct NewRun {
 }
 
 /// What a config belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConfigResource {
     /// A topic.

@@ -27,8 +27,8 @@ const WINDOW: u64 = 16;
 pub(super) struct Replay {
     pub(super) state: State,
     pub(super) floor: Option<Held<FloorDocument>>,
-    /// When the floor was asked for, on the boot clock.
-    began: Duration,
+    /// When the floor was first asked for, on the boot clock: the state is no older.
+    pub(super) began: Duration,
     /// The first entry after the snapshot.
     first: MetadataIndex,
 }
@@ -48,17 +48,9 @@ impl Replay {
         catch_up(meta, &mut self.state).await
     }
 
-    /// Whether no floor passed the entries while they were read; else begin again. Within
-    /// `safe_for` none can have.
-    pub(super) async fn holds(
-        &mut self,
-        meta: &Meta,
-        safe_for: Duration,
-    ) -> Result<bool, ReadError> {
-        let took = meta.env.clock.boot().saturating_sub(self.began);
-        if took < safe_for {
-            return Ok(true);
-        }
+    /// Whether no floor passed the entries while they were read; else begin again. However quick
+    /// that was: after an older snapshot the floor may pass at any time.
+    pub(super) async fn holds(&mut self, meta: &Meta) -> Result<bool, ReadError> {
         let floor = meta.refresh_floor(self.state.cluster_id, &mut self.floor).await?;
         Ok(floor < self.first)
     }

@@ -17,7 +17,7 @@ use crate::types::{
 };
 
 /// The whole state after the entry at `index`. A clone shares topics and is cheap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
     /// Whose log.
@@ -66,7 +66,7 @@ pub struct State {
 }
 
 /// A broker as last registered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Broker {
     /// Its disk.
@@ -84,7 +84,7 @@ pub struct Broker {
 }
 
 /// What became of a broker's newest incarnation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BrokerStatus {
     /// Alive as far as the log knows.
@@ -96,7 +96,7 @@ pub enum BrokerStatus {
 }
 
 /// One registration of a broker process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IncarnationState {
     /// Of which broker.
@@ -114,7 +114,7 @@ pub struct IncarnationState {
 }
 
 /// A segment whose content is not published.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Segment {
     /// Seeds the checksum chain of its files.
@@ -126,7 +126,7 @@ pub struct Segment {
 }
 
 /// Who deals with a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SegmentStatus {
     /// Its writer.
@@ -136,7 +136,7 @@ pub enum SegmentStatus {
 }
 
 /// A topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topic {
     /// Its id.
@@ -152,7 +152,7 @@ pub struct Topic {
 }
 
 /// A partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Partition {
     /// Its leader. Only its incarnation below may append; a later one of the same broker may not
@@ -175,7 +175,7 @@ pub struct Partition {
 }
 
 /// Where a leader epoch began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpochStart {
     /// The epoch.
@@ -185,7 +185,7 @@ pub struct EpochStart {
 }
 
 /// A published run that is not in the manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// In which object.
@@ -205,7 +205,7 @@ pub struct Run {
 }
 
 /// A manifest version and what it holds in sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestRef {
     /// Its version, part of its key; from 1, versions only grow.
@@ -223,7 +223,7 @@ pub struct ManifestRef {
 }
 
 /// An object some run names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Object {
     /// Who uploaded it; part of its key.
@@ -239,7 +239,7 @@ pub struct Object {
 }
 
 /// An object no run names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unlinked {
     /// Who uploaded it; part of its key.
@@ -253,7 +253,7 @@ pub struct Unlinked {
 }
 
 /// A manifest version that was replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnlinkedManifest {
     /// The entry that replaced it.
@@ -263,7 +263,7 @@ pub struct UnlinkedManifest {
 }
 
 /// A partition of a deleted topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeletedPartition {
     /// Its last manifest.

@@ -108,7 +108,7 @@ impl Starter {
     ) -> Result<Option<(Controller, Option<AtRisk>)>, TakeOverError> {
         let previous = self.free_lease(cluster).await?;
         (self.parts.phase)(Phase::Replaying);
-        let Replay { state, floor, .. } = self.replay(cluster).await?;
+        let Replay { state, floor, began: known_since, .. } = self.replay(cluster).await?;
         let before = previous.as_ref().map_or(0, |lease| lease.document.epoch);
         let epoch = before.max(state.epoch).saturating_add(1);
         let Some(lease) = self.take_lease(cluster, previous.as_ref(), epoch).await? else {
@@ -117,6 +117,7 @@ impl Starter {
         let mut controller = Controller {
             meta: self.meta.clone(),
             state: Arc::new(state),
+            known_since,
             epoch,
             lease,
             config: self.parts.config,
@@ -171,7 +172,6 @@ impl Starter {
 
     /// The newest metadata.
     async fn replay(&self, cluster: ClusterId) -> Result<Replay, TakeOverError> {
-        let safe_for = self.parts.config.safe_for();
         let mut patience = Patience::default();
         loop {
             let mut replay = match Replay::begin(&self.meta, cluster).await {
@@ -184,7 +184,7 @@ impl Starter {
             while let Err(error) = replay.go_on(&self.meta).await {
                 self.bear(error, &mut patience).await?;
             }
-            match replay.holds(&self.meta, safe_for).await {
+            match replay.holds(&self.meta).await {
                 Ok(true) => return Ok(replay),
                 Ok(false) => tracing::info!("the log's floor passed while it was read"),
                 Err(error) => self.bear(error, &mut patience).await?,

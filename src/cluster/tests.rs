@@ -3,6 +3,5 @@
 mod codec;
 mod controller;
 mod crash;
-mod model;
 mod seeds;
 mod state;

@@ -65,8 +65,8 @@ pub enum Error {
 enum Verdict {
     /// Referenced, unlinked with its grace running, or still to be published.
     Keep,
-    /// To be deleted once ids up to and with this one are void.
-    Void(ObjectId),
+    /// Given up: an orphan once ids up to and with this one are void.
+    GivenUp(ObjectId),
     /// No record can ever name it.
     Delete,
 }
@@ -135,14 +135,16 @@ impl Sweep {
         let mut pages = Pages::new(path::data_prefix());
         while let Some(page) = pages.next(&self.store).await? {
             let own = self.ids.lowest();
-            let (orphans, void) =
-                self.cluster.with(|state| judge(state, &page, (before, own), self.env.bugs));
-            if let Some(last) = void {
+            let (times, bugs) = ((before, own), self.env.bugs);
+            let given_up = self.cluster.with(|state| last_given_up(state, &page, times, bugs));
+            if let Some(last) = given_up {
                 let below = ObjectId(last.0 + 1);
                 if self.cluster.with(|state| state.voided_below) < below {
                     self.cluster.commit(vec![Record::ObjectIdsVoided { below }]).await?;
                 }
             }
+            // Looked at anew: an id may have been published right before it became void.
+            let orphans = self.cluster.with(|state| orphans(state, &page, times, bugs));
             deleted += self.delete(&orphans).await?;
         }
         Ok(deleted)
@@ -200,24 +202,30 @@ impl Pages {
     }
 }
 
-/// The keys of a page to delete, and the id up to which (and with which) ids must be void first.
-fn judge(
+/// The highest id of a page that is given up, to be made void with all below.
+fn last_given_up(
     state: &State,
     page: &[Listed],
-    (before, own): (Millis, Option<ObjectId>),
+    times: (Millis, Option<ObjectId>),
     bugs: Bugs,
-) -> (Vec<Key>, Option<ObjectId>) {
-    let mut orphans = Vec::new();
-    let mut void = None;
-    for listed in page {
-        match verdict(state, listed, (before, own), bugs) {
-            Verdict::Keep => continue,
-            Verdict::Void(id) => void = void.max(Some(id)),
-            Verdict::Delete => {}
-        }
-        orphans.push(listed.key.clone());
-    }
-    (orphans, void)
+) -> Option<ObjectId> {
+    let verdicts = page.iter().map(|listed| verdict(state, listed, times, bugs));
+    let given_up = verdicts.filter_map(|verdict| match verdict {
+        Verdict::GivenUp(id) => Some(id),
+        Verdict::Keep | Verdict::Delete => None,
+    });
+    given_up.max()
+}
+
+/// The keys of a page to delete.
+fn orphans(
+    state: &State,
+    page: &[Listed],
+    times: (Millis, Option<ObjectId>),
+    bugs: Bugs,
+) -> Vec<Key> {
+    let orphan = |listed: &&Listed| verdict(state, listed, times, bugs) == Verdict::Delete;
+    page.iter().filter(orphan).map(|listed| listed.key.clone()).collect()
 }
 
 fn verdict(
@@ -240,7 +248,7 @@ fn verdict(
         return Verdict::Delete;
     }
     let given_up = listed.modified < before && own.is_none_or(|own| name.object < own);
-    if given_up { Verdict::Void(name.object) } else { Verdict::Keep }
+    if given_up { Verdict::GivenUp(name.object) } else { Verdict::Keep }
 }
 
 /// Whether no record names this manifest version and none will.
@@ -258,5 +266,30 @@ fn is_orphan_manifest(state: &State, key: &Key) -> bool {
         // Versions only grow, so none below the current one can be published any more.
         Some(current) => current.is_some_and(|current| version < current.version),
         None => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::world::{World, batch};
+
+    #[tokio::test]
+    async fn what_is_published_right_before_its_id_becomes_void_stays() {
+        let mut world = World::new().await;
+        let topic = world.topic("t", &[]).await;
+        let now = world.env.clock.wall();
+        // The first one reserves ids, the second takes one of them.
+        world.publish(vec![(topic, batch(0, 1, now))]).await;
+        let seen = world.cluster.state();
+        world.publish(vec![(topic, batch(1, 1, now))]).await;
+        let page = world.store.list(&path::data_prefix(), None).await.unwrap().listed;
+        let later = Millis(i64::MAX);
+        // Another broker's sweep, which does not know what is under way here.
+        let given_up = last_given_up(&seen, &page, (later, None), Bugs::NONE).unwrap();
+        let below = ObjectId(given_up.0 + 1);
+        world.cluster.commit(vec![Record::ObjectIdsVoided { below }]).await.unwrap();
+        assert_eq!(orphans(&world.cluster.state(), &page, (later, None), Bugs::NONE), []);
+        world.stop().await;
     }
 }

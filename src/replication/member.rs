@@ -51,13 +51,13 @@ pub(crate) enum Refusal {
 }
 
 /// The state machine.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Member {
     segments: BTreeMap<SegmentId, Held>,
     bugs: Bugs,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Held {
     accepted: u64,
     synced: u64,
@@ -78,7 +78,7 @@ impl Member {
     }
 
     /// Takes up a segment as a scan found it after a restart.
-    #[cfg(test)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for ensembles of several"))]
     pub(crate) fn restore(&mut self, segment: SegmentId, entries: u64, fenced: bool) {
         let held = Held { accepted: entries, synced: entries, fenced, ..Held::default() };
         self.segments.insert(segment, Held { fence_durable: fenced, ..held });

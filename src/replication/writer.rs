@@ -61,7 +61,7 @@ pub(crate) enum Content<P> {
 }
 
 /// The state machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Writer<P> {
     active: Option<Active<P>>,
     spares: VecDeque<OpenSegment>,
@@ -74,7 +74,7 @@ pub(crate) struct Writer<P> {
     bugs: Bugs,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Active<P> {
     open: OpenSegment,
     sent: u64,
@@ -85,7 +85,7 @@ struct Active<P> {
     state: State,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     Writing,
     /// Sends nothing more; left when all is committed.
