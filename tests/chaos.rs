@@ -15,6 +15,8 @@ mod checker;
 mod damage;
 #[path = "support/history/mod.rs"]
 mod history;
+#[path = "chaos/librdkafka.rs"]
+mod librdkafka;
 #[path = "chaos/load.rs"]
 mod load;
 #[path = "chaos/run.rs"]

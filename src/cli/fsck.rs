@@ -130,8 +130,8 @@ fn print(report: &Report<'_>) {
     let all = count.saturating_add(report.more_findings);
     let rest = if report.complete { "" } else { "; what else there is could not be looked at" };
     output::error(&anyhow::anyhow!(
-        "{} in this bucket that must not be{rest}; docs/troubleshooting.md says what to do",
-        output::count(all, "thing")
+        "{}: this bucket is not whole{rest}; docs/troubleshooting.md says what each kind means",
+        output::count(all, "finding")
     ));
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     history::{Log, Outcome, What, check},
+    librdkafka::Clients,
     load::{self, Load},
     support::topics,
     trouble::{Kind, schedule},
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) home: Home,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) length: Duration,
+    /// With librdkafka beside our own clients.
+    pub(crate) librdkafka: bool,
     /// Where everything is kept when something is wrong.
     pub(crate) keep: Option<PathBuf>,
 }
@@ -43,12 +46,13 @@ impl Plan {
         let kinds: Vec<String> = self.kinds.iter().map(|kind| format!("{kind:?}")).collect();
         format!(
             "STRANDLINE_TEST_CHAOS_SEED={} STRANDLINE_TEST_CHAOS_SECONDS={} STRANDLINE_TEST_CHAOS_HOME={:?} \
-             STRANDLINE_TEST_CHAOS_KINDS={} cargo test --test chaos one_schedule -- --ignored \
+             STRANDLINE_TEST_CHAOS_KINDS={}{} cargo test --test chaos one_schedule -- --ignored \
              --nocapture",
             self.seed,
             self.length.as_secs(),
             self.home,
-            kinds.join(",")
+            kinds.join(","),
+            if self.librdkafka { " STRANDLINE_TEST_CHAOS_LIBRDKAFKA=1" } else { "" }
         )
     }
 
@@ -73,6 +77,8 @@ impl Plan {
         let configs = [("retention.ms", "-1")];
         topics::create(&mut control, load::TOPIC, load::PARTITIONS, &configs).await;
         let load = Load::start(&world.address());
+        let began = load.recorder().began();
+        let mut others = self.librdkafka.then(|| Clients::start(&world.address(), began));
         let steps = schedule(self.seed, &self.kinds, self.length);
         for step in &steps {
             world.go_through(step).await;
@@ -88,10 +94,17 @@ impl Plan {
         if !served {
             told.violations.push(format!("no partition was written within {SOON:?} of healing"));
         }
+        let mut sent = Vec::new();
+        if let Some(others) = &mut others {
+            others.stop_producers(&mut sent);
+        }
         let mut trouble = Vec::new();
         let address = world.address();
-        let (history, complaints) =
-            load.finish(SOON, async || finals(&address, &mut trouble).await).await;
+        let (mut history, complaints) =
+            load.finish(SOON, async || logs(&address, &mut trouble).await).await;
+        if let Some(others) = others {
+            others.finish(sent, &mut history);
+        }
         let reads = healing.elapsed();
         told.violations.append(&mut trouble);
         told.violations.extend(complaints.iter().map(|text| format!("a client: {text}")));
@@ -103,9 +116,26 @@ impl Plan {
         if world.log().contains("panicked at") {
             told.violations.push("the broker panicked".to_owned());
         }
+        let times = [writes, reads].map(|time| time.as_secs_f64());
+        told.line = self.line(&told, &judgement, &world, times, &drained);
+        if let (false, Some(keep)) = (told.violations.is_empty(), &self.keep) {
+            self.keep_all(&world, &history, &told, keep);
+        }
+        told
+    }
+
+    fn line(
+        &self,
+        told: &Told,
+        judgement: &check::Judgement,
+        world: &World,
+        [writes, reads]: [f64; 2],
+        drained: &str,
+    ) -> String {
+        let mut line = String::new();
         let gap = judgement.longest_gap.values().max().copied().unwrap_or(0);
         write!(
-            told.line,
+            line,
             "chaos seed {} on {:?}: {} steps, {} faults, {} operations, {} sent, {} acked, {} \
              unknown, {} read; longest gap {:.1} s, healed in {:.1} s for writes and {:.1} s for \
              all, {drained}, {} ends of its own",
@@ -119,21 +149,18 @@ impl Plan {
             judgement.unknown,
             judgement.read,
             Duration::from_micros(gap).as_secs_f64(),
-            writes.as_secs_f64(),
-            reads.as_secs_f64(),
+            writes,
+            reads,
             world.own_ends
         )
         .unwrap();
         for (reason, count) in reasons(&world.log()) {
-            write!(told.line, "; {count} times {reason:?}").unwrap();
+            write!(line, "; {count} times {reason:?}").unwrap();
         }
         for left_out in &world.left_out {
-            write!(told.line, "; left out: {left_out}").unwrap();
+            write!(line, "; left out: {left_out}").unwrap();
         }
-        if let (false, Some(keep)) = (told.violations.is_empty(), &self.keep) {
-            self.keep_all(&world, &history, &told, keep);
-        }
-        told
+        line
     }
 
     /// Drains the broker; then the bucket alone must be whole, and hold all that was read.
@@ -170,14 +197,15 @@ impl Plan {
             told.violations.push(format!("fsck: {said}{trouble}"));
         }
         let elsewhere = world.setup.elsewhere(&self.elsewhere(world)).start();
-        for (partition, log) in finals {
-            match load::read_whole(&elsewhere.kafka(), *partition).await {
-                Ok(found) if records(&found) == records(log) => {}
-                Ok(found) => told.violations.push(format!(
+        let mut trouble = Vec::new();
+        let alone = logs(&elsewhere.kafka(), &mut trouble).await;
+        told.violations.extend(trouble.iter().map(|text| format!("the bucket alone: {text}")));
+        for ((partition, log), found) in finals.iter().zip(&alone) {
+            if records(found) != records(log) {
+                told.violations.push(format!(
                     "the bucket alone has {}..{} of partition {partition}, {}..{} was read",
                     found.start, found.end, log.start, log.end
-                )),
-                Err(text) => told.violations.push(format!("the bucket alone: {text}")),
+                ));
             }
         }
         drained
@@ -242,7 +270,7 @@ async fn wait(limit: Duration, mut fact: impl FnMut() -> bool) -> bool {
 }
 
 /// All partitions as a fresh reader finds them; again while a reader has to.
-async fn finals(address: &str, trouble: &mut Vec<String>) -> Vec<Log> {
+async fn logs(address: &str, trouble: &mut Vec<String>) -> Vec<Log> {
     let mut logs = Vec::new();
     for partition in 0..load::PARTITIONS {
         let until = Instant::now() + SOON;

@@ -21,7 +21,7 @@ fn fresh() -> u64 {
 
 fn plan(home: Home, kinds: &[Kind], seconds: u64) -> Plan {
     let length = Duration::from_secs(seconds);
-    Plan { seed: fresh(), home, kinds: kinds.to_vec(), length, keep: None }
+    Plan { seed: fresh(), home, kinds: kinds.to_vec(), length, librdkafka: false, keep: None }
 }
 
 /// One line of all runs of a test, for the sum of the layers.
@@ -87,6 +87,14 @@ async fn everything_at_once_loses_nothing_acknowledged() {
     ]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "half a minute, and librdkafka (scripts/setup clients): CI"]
+async fn librdkafka_loses_nothing_and_is_given_nothing_twice_through_kills_pauses_and_lies() {
+    let kinds = [Kind::Kill, Kind::Pause, Kind::Drain, Kind::Lies];
+    let plan = Plan { librdkafka: true, ..plan(Home::Double, &kinds, 25) };
+    layer(&[plan.prove().await]);
+}
+
 fn variable(name: &str) -> Option<String> {
     std::env::var(format!("STRANDLINE_TEST_CHAOS_{name}")).ok()
 }
@@ -109,6 +117,7 @@ fn given(seed: u64) -> Plan {
         home,
         kinds: variable("KINDS").map_or(EVERY_KIND.to_vec(), |text| kinds_of(&text)),
         length: Duration::from_secs(seconds),
+        librdkafka: variable("LIBRDKAFKA").is_some(),
         keep: variable("KEEP").map(Into::into),
     }
 }

@@ -65,7 +65,7 @@ fn a_bucket_is_found_whole_and_each_damage_is_named() {
         damage(&mut bytes);
         fs::write(folder.join(name), &bytes).unwrap();
         let done = fsck(&url, &["--deep"]);
-        done.bad(1, &["must not be", "docs/troubleshooting.md"]);
+        done.bad(1, &["not whole", "docs/troubleshooting.md"]);
         assert!(done.out().contains(kind) && done.out().contains(name), "{}", done.out());
         let told = fsck(&url, &["--deep", "--json"]);
         assert_eq!(told.code(), 1);

@@ -115,6 +115,13 @@ impl Recorder {
         u64::try_from(self.began.elapsed().as_micros()).unwrap()
     }
 
+    /// The machine's monotonic clock where the history began, for who tells times of their own.
+    pub(crate) fn began(&self) -> u64 {
+        let clock = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let now = clock.tv_sec * 1_000_000 + clock.tv_nsec / 1000;
+        u64::try_from(now).unwrap() - self.now()
+    }
+
     /// Notes an operation that began at `start` and has ended just now.
     pub(crate) fn note(
         &self,
