@@ -1,11 +1,17 @@
 //! The Kafka port: taken before anything else, opened to clients when there is something to serve.
 
-use std::{net::SocketAddr, sync::Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+};
 
 use super::Error;
 use crate::{
     config::Config,
-    env::net::{TcpListener, TcpSocket},
+    env::{
+        net::{TcpListener, TcpSocket},
+        sim,
+    },
 };
 
 /// Connections the system may hold until they are accepted.
@@ -15,7 +21,22 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug)]
 pub(super) struct Door {
     address: SocketAddr,
-    socket: Mutex<Option<TcpSocket>>,
+    kept: Mutex<Option<Kept>>,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Port(TcpSocket),
+    Simulated(sim::net::Listener),
+}
+
+/// What clients reach.
+#[derive(Debug)]
+pub(super) enum Open {
+    /// Over the network.
+    Port(TcpListener),
+    /// In memory.
+    Simulated(sim::net::Listener),
 }
 
 impl Door {
@@ -26,14 +47,24 @@ impl Door {
         let tried = bind(address).and_then(|socket| socket.listen(1)).map(drop);
         let kept = tried.and_then(|()| bind(address));
         let socket = kept.map_err(|source| Error::Kafka { address, source })?;
-        Ok(Self { address, socket: Mutex::new(Some(socket)) })
+        Ok(Self { address, kept: Mutex::new(Some(Kept::Port(socket))) })
+    }
+
+    /// The door of a simulated broker.
+    pub(super) fn simulated(config: &Config, listener: sim::net::Listener) -> Self {
+        let kept = Mutex::new(Some(Kept::Simulated(listener)));
+        Self { address: config.kafka_listen, kept }
     }
 
     /// Listens; `None` when it does already.
-    pub(super) fn open(&self) -> Result<Option<TcpListener>, Error> {
-        let socket = self.socket.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    pub(super) fn open(&self) -> Result<Option<Open>, Error> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         let failed = |source| Error::Kafka { address: self.address, source };
-        socket.map(|socket| socket.listen(BACKLOG).map_err(failed)).transpose()
+        let open = kept.map(|kept| match kept {
+            Kept::Port(socket) => socket.listen(BACKLOG).map(Open::Port).map_err(failed),
+            Kept::Simulated(listener) => Ok(Open::Simulated(listener)),
+        });
+        open.transpose()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Broker, Error};
+use super::{Broker, Error, door::Open};
 use crate::{
     cluster::{Applied, Cluster, CommitError, Member, Record, State},
     config::Config,
@@ -276,13 +276,17 @@ impl Broker {
             fetch_sessions: FetchSessions::new(&self.metrics.kafka),
             producer_ids: ProducerIds::default(),
         })));
-        let Some(listener) = self.door.open()? else { return Ok(()) };
+        let Some(open) = self.door.open()? else { return Ok(()) };
         let config = self.kafka_config();
         let services = kafka::Services {
             service: self.service.subscribe(),
             clock: Arc::clone(&self.env.clock),
         };
-        kafka::Server::start(listener, services, &self.tasks, config, self.metrics.kafka.clone());
+        let (tasks, metrics) = (&self.tasks, self.metrics.kafka.clone());
+        match open {
+            Open::Port(port) => kafka::Server::start(port, services, tasks, config, metrics),
+            Open::Simulated(it) => kafka::Server::start(it, services, tasks, config, metrics),
+        }
         Ok(())
     }
 }

@@ -5,8 +5,6 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use futures::FutureExt;
-
 use super::{Broker, Error, metrics::Metrics};
 use crate::{
     cluster::{self, Cluster, Holder, Phase},
@@ -64,14 +62,14 @@ impl Broker {
         let identity = folder.identity();
         let status = self.status.clone();
         let at_risk = self.at_risk.clone();
-        let config = cluster::Config { lease: self.config.lease, ..cluster::Config::default() };
+        let config = cluster::Config { lease: self.config.lease, ..self.metadata };
         let parts = cluster::Parts {
             store: store.clone(),
             env: self.env.clone(),
             tasks: self.tasks.clone(),
             holder: Holder {
                 storage: identity.storage,
-                address: self.http.address().to_string(),
+                address: self.http_address.to_string(),
                 cluster: identity.cluster,
             },
             config,
@@ -81,7 +79,7 @@ impl Broker {
                 Some(reason) => status.waiting(reason),
                 None => status.at("reading the metadata"),
             }),
-            is_alive: Arc::new(|address, storage| answers(address, storage.to_string()).boxed()),
+            is_alive: Arc::clone(&self.is_alive),
         };
         let cluster = Cluster::take_over(parts).await?;
         let id = cluster.with(|state| state.cluster_id);

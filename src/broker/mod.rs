@@ -17,23 +17,27 @@ mod lines;
 mod metrics;
 mod recovery;
 mod settings;
+mod simulated;
 mod status;
 
 use std::{
+    net::SocketAddr,
     str::FromStr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 
 pub use check::{Finding, Verdict, check};
 pub use error::Error;
+pub use simulated::{Outside, run_over};
 
 use self::incarnation::{End, Incarnation};
 use crate::{
     cluster::{
-        Cluster,
+        self, Cluster, Probe,
         configs::{Layers, Values},
     },
     config::Config,
@@ -88,9 +92,39 @@ struct Broker {
     status: status::Status,
     orders: tokio::sync::Mutex<mpsc::Receiver<recovery::Order>>,
     at_risk: at_risk::Source,
+    metadata: cluster::Config,
     door: door::Door,
+    /// Whether the holder of the lease is at its address.
+    is_alive: Probe,
+    http_address: SocketAddr,
     // Dropped last: health is answered to the end.
-    http: http::Server,
+    _http: Option<http::Server>,
+}
+
+/// What a broker has before it reaches for anything outside.
+struct Opened {
+    url: BucketUrl,
+    given: Values,
+    registry: Registry,
+    metrics: metrics::Metrics,
+    folder: Folder,
+    status: status::Status,
+}
+
+impl Opened {
+    async fn open(config: &Config, env: &Env) -> Result<Self, Error> {
+        let url: BucketUrl = parse_bucket(&config.bucket)?;
+        let given = Layers::check_given(&config.kafka)?;
+        let mut registry = Registry::with_prefix("strandline");
+        let metrics = metrics::Metrics::new(&mut registry);
+        metrics.show(&config.memory);
+        let folder = join::open_folder(config, env, &url).await?;
+        let status = status::Status::new(http::Identity {
+            storage: folder.identity().storage.to_string(),
+            cluster: folder.identity().cluster.map(|cluster| cluster.to_string()),
+        });
+        Ok(Self { url, given, registry, metrics, folder, status })
+    }
 }
 
 /// Runs a broker until it is asked to stop or cannot go on. `say` is for lines to a person; what
@@ -106,16 +140,8 @@ pub async fn run(
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Ended, Error> {
     let began = env.clock.boot();
-    let url: BucketUrl = parse_bucket(&config.bucket)?;
-    let given = Layers::check_given(&config.kafka)?;
-    let mut registry = Registry::with_prefix("strandline");
-    let metrics = metrics::Metrics::new(&mut registry);
-    metrics.show(&config.memory);
-    let folder = join::open_folder(&config, &env, &url).await?;
-    let status = status::Status::new(http::Identity {
-        storage: folder.identity().storage.to_string(),
-        cluster: folder.identity().cluster.map(|cluster| cluster.to_string()),
-    });
+    let Opened { url, given, registry, metrics, folder, status } =
+        Opened::open(&config, &env).await?;
     let door = door::Door::reserve(&config)?;
     let (accept_loss, orders) = mpsc::channel(1);
     let service = watch::Sender::new(Service::Starting);
@@ -156,12 +182,13 @@ pub async fn run(
         status,
         orders,
         at_risk,
+        metadata: cluster::Config::default(),
         door,
-        http,
+        is_alive: Arc::new(|address, storage| join::answers(address, storage.to_string()).boxed()),
+        http_address: http.address(),
+        _http: Some(http),
     };
-    let ended = broker.live(folder, &store, began, say).await;
-    broker.tasks.abort().await;
-    ended
+    broker.run(folder, &store, began, say).await
 }
 
 /// Host names browsers may know this broker by.
@@ -175,6 +202,18 @@ fn parse_bucket(text: &str) -> Result<BucketUrl, Error> {
 }
 
 impl Broker {
+    async fn run(
+        self,
+        folder: Folder,
+        store: &Store,
+        began: Duration,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Ended, Error> {
+        let ended = self.live(folder, store, began, say).await;
+        self.tasks.abort().await;
+        ended
+    }
+
     async fn live(
         &self,
         folder: Folder,
@@ -255,10 +294,10 @@ impl Broker {
             version = env!("CARGO_PKG_VERSION"),
             took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             kafka = %self.config.kafka_listen,
-            http = %self.http.address(),
+            http = %self.http_address,
             bucket = %self.url,
             incarnation = %incarnation.id,
-            access = lines::access(&self.config, self.http.address()),
+            access = lines::access(&self.config, self.http_address),
             "started"
         );
     }

@@ -124,7 +124,7 @@ impl Cluster {
     ///
     /// # Errors
     /// As the broker answers, or does not.
-    pub async fn ask<R: Request>(
+    pub async fn ask<R: Request + Sync>(
         &mut self,
         to: To<'_>,
         most: i16,
@@ -140,7 +140,7 @@ impl Cluster {
     ///
     /// # Errors
     /// As the broker answers, or does not: then it may have taken effect.
-    pub async fn order<R: Request>(
+    pub async fn order<R: Request + Sync>(
         &mut self,
         to: To<'_>,
         most: i16,

@@ -80,7 +80,7 @@ impl Connection {
     ///
     /// # Errors
     /// `Io` when the connection breaks: whether the request took effect is then unknown.
-    pub async fn call<R: Request>(
+    pub async fn call<R: Request + Sync>(
         &mut self,
         version: i16,
         request: &R,

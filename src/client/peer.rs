@@ -88,7 +88,11 @@ impl Peer {
     ///
     /// # Errors
     /// `Unsupported`; `Io` or `TimedOut`: whether the request took effect is then unknown.
-    pub async fn call<R: Request>(&mut self, most: i16, request: &R) -> Result<R::Response, Error> {
+    pub async fn call<R: Request + Sync>(
+        &mut self,
+        most: i16,
+        request: &R,
+    ) -> Result<R::Response, Error> {
         let version = self.version::<R>(most)?;
         let answer = clock::timeout(self.limit, self.connection.call(version, request)).await;
         answer.map_err(|_| Error::TimedOut { address: self.address.clone(), limit: self.limit })?

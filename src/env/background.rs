@@ -20,6 +20,8 @@ use tokio::{
     task::{AbortHandle, JoinError},
 };
 
+use super::{sim::Turns, task::Tasks};
+
 /// Between 0, the idlest, and 99: nice 7.
 const PRIORITY: u8 = 30;
 /// Threads for closures; more wait their turn.
@@ -76,9 +78,12 @@ impl Background {
         Self(None)
     }
 
-    /// Where to spawn; `None` is the caller's own runtime.
+    /// Where to spawn; `None` is the caller's own runtime, as always in a simulation.
     #[must_use]
     pub fn handle(&self) -> Option<Handle> {
+        if Turns::current().is_some() {
+            return None;
+        }
         let runtime = self.0.as_ref()?.0.get_or_init(build);
         runtime.as_ref().map(|runtime| runtime.handle().clone())
     }
@@ -109,7 +114,7 @@ impl Background {
     ) -> Result<T, JoinError> {
         match self.handle() {
             Some(handle) => handle.spawn_blocking(work).await,
-            None => tokio::task::spawn_blocking(work).await,
+            None => Tasks::blocking(work).await,
         }
     }
 }

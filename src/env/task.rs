@@ -1,15 +1,24 @@
 //! Tasks with a name and an owner.
 //!
+//! Owns: tasks, threads, and workers, which are threads or, in a simulation, take turns.
 //! Invariants: no task outlives the `Tasks` it was spawned on; work that wants a core all the time
-//! it runs gets one, or waits.
+//! it runs gets one, or waits; in a simulation nothing runs on another thread.
 
-use std::{future::Future, sync::Arc, thread};
+use std::{
+    future::Future,
+    sync::{Arc, Condvar, MutexGuard},
+    thread,
+    time::Duration,
+};
 
-use tokio::{sync::Semaphore, task::AbortHandle};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::AbortHandle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
-use super::background::Background;
+use super::{background::Background, clock, sim::Turns};
 
 /// The tasks of one owner. Dropping the last clone does not stop them; `stop` does.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +70,13 @@ impl Tasks {
     pub async fn blocking<T: Send + 'static>(
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, tokio::task::JoinError> {
-        tokio::task::spawn_blocking(work).await
+        match Turns::current() {
+            None => tokio::task::spawn_blocking(work).await,
+            Some(turns) => {
+                turns.lag().await;
+                Ok(work())
+            }
+        }
     }
 
     /// Resolves when the owner wants its tasks to end; tasks select on it.
@@ -135,6 +150,100 @@ pub fn thread<T: Send + 'static>(
     body: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<thread::JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).spawn(body)
+}
+
+/// Work that goes on beside the runtime: a thread, or in a simulation a task.
+#[derive(Debug)]
+pub struct Worker(Running);
+
+#[derive(Debug)]
+enum Running {
+    Thread(thread::JoinHandle<()>),
+    Turns(tokio::task::JoinHandle<()>),
+}
+
+/// Starts a worker called `name`: `on_thread` does the work of `state` to its end; `in_turns` does
+/// the same without ever blocking.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn worker<S: Send + 'static, F: Future<Output = ()> + Send + 'static>(
+    name: &'static str,
+    state: S,
+    on_thread: impl FnOnce(S) + Send + 'static,
+    in_turns: impl FnOnce(S) -> F,
+) -> std::io::Result<Worker> {
+    Ok(Worker(match Turns::current() {
+        None => Running::Thread(thread(name, move || on_thread(state))?),
+        Some(_) => Running::Turns(tokio::spawn(in_turns(state))),
+    }))
+}
+
+impl Worker {
+    /// Waits for its end. One that panicked has told so itself.
+    pub async fn join(self) {
+        match self.0 {
+            Running::Thread(thread) => {
+                drop(Tasks::blocking(move || thread.join().is_ok()).await);
+            }
+            Running::Turns(task) => drop(task.await),
+        }
+    }
+}
+
+/// Puts off the next turn of a worker in a simulation.
+pub async fn lag() {
+    if let Some(turns) = Turns::current() {
+        turns.lag().await;
+    }
+}
+
+/// Wakes one worker. Who rings has first changed, under its lock, what the worker looks at.
+#[derive(Debug)]
+pub struct Bell {
+    thread: Condvar,
+    /// In a simulation; it keeps one ring that nobody waited for.
+    turns: Option<Notify>,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self { thread: Condvar::new(), turns: Turns::current().map(|_| Notify::new()) }
+    }
+}
+
+impl Bell {
+    /// Wakes the worker.
+    pub fn ring(&self) {
+        self.thread.notify_one();
+        if let Some(turns) = &self.turns {
+            turns.notify_one();
+        }
+    }
+
+    /// Lets the thread wait for a ring, or for `limit`; the lock is free meanwhile.
+    pub fn wait<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, T> {
+        match limit {
+            None => self.thread.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner()),
+            Some(limit) => {
+                let waited = self.thread.wait_timeout(guard, limit);
+                waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
+            }
+        }
+    }
+
+    /// The same for a worker that takes turns; it holds no lock. A ring since it looked counts.
+    pub async fn rung(&self, limit: Option<Duration>) {
+        let Some(turns) = &self.turns else { return };
+        match limit {
+            None => turns.notified().await,
+            Some(limit) => drop(clock::timeout(limit, turns.notified()).await),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use super::{
     reader::{Frame, FrameReader, ReadError},
     server::Shared,
 };
-use crate::env::{clock, net::TcpStream};
+use crate::env::clock;
 
 /// Replies owed to a client at one time.
 const MAX_IN_FLIGHT: u16 = 100;
@@ -88,11 +88,12 @@ struct Owed {
 }
 
 /// Serves one client until either side ends it.
-pub(super) async fn serve(stream: TcpStream, host: IpAddr, shared: Arc<Shared>) {
-    // Off, p50 is 4.5 times as high at 500 requests a second (performance.md).
-    let delay_off = stream.set_nodelay(true);
+pub(super) async fn serve<R, W>(read: R, write: W, host: IpAddr, shared: Arc<Shared>)
+where
+    R: AsyncRead + Unpin + Send,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
     let stopping = shared.tasks.stopping();
-    let (read, write) = stream.into_split();
     let (owe, owed) = mpsc::channel(MAX_IN_FLIGHT.into());
     let reader = FrameReader::new(read, Arc::clone(&shared));
     let mut requests = Requests {
@@ -111,7 +112,6 @@ pub(super) async fn serve(stream: TcpStream, host: IpAddr, shared: Arc<Shared>) 
         Err(ended) = reply(out, &shared, owed) => ended,
         ended = requests.run(reader) => ended,
     };
-    let ended = delay_off.map_or_else(Ended::Socket, |()| ended);
     if let Ended::BadRequest(error) = &ended {
         shared.metrics.bad_requests.inc();
         complaints::bad_request(host, &requests.client_id, error);
@@ -136,7 +136,7 @@ struct Requests {
 }
 
 impl Requests {
-    async fn run<R: AsyncRead + Unpin>(&mut self, mut reader: FrameReader<R>) -> Ended {
+    async fn run<R: AsyncRead + Unpin + Send>(&mut self, mut reader: FrameReader<R>) -> Ended {
         loop {
             if let Err(ended) = self.one(&mut reader).await {
                 if !matches!(ended, Ended::Client | Ended::Socket(_)) {
@@ -148,7 +148,7 @@ impl Requests {
     }
 
     /// Reads a request and begins it.
-    async fn one<R: AsyncRead + Unpin>(
+    async fn one<R: AsyncRead + Unpin + Send>(
         &mut self,
         reader: &mut FrameReader<R>,
     ) -> Result<(), Ended> {
@@ -201,7 +201,7 @@ impl Requests {
     }
 
     /// The next frame; after a pause, the client has heard of a refusal before.
-    async fn frame<R: AsyncRead + Unpin>(
+    async fn frame<R: AsyncRead + Unpin + Send>(
         &mut self,
         reader: &mut FrameReader<R>,
     ) -> Result<Frame, ReadError> {

@@ -60,14 +60,17 @@ pub(super) struct FrameReader<R> {
     shared: Arc<Shared>,
 }
 
-impl<R: AsyncRead + Unpin> FrameReader<R> {
+impl<R: AsyncRead + Unpin + Send> FrameReader<R> {
     pub(super) fn new(read: R, shared: Arc<Shared>) -> Self {
         Self { read, buffer: BytesMut::new(), shared }
     }
 
     /// The next frame; `active` tells whether replies are owed or were written since it was last
     /// asked: such a connection is not idle.
-    pub(super) async fn next(&mut self, active: impl Fn() -> bool) -> Result<Frame, ReadError> {
+    pub(super) async fn next(
+        &mut self,
+        active: impl Fn() -> bool + Send,
+    ) -> Result<Frame, ReadError> {
         self.wait(active).await?;
         let patience = PATIENCE.min(self.shared.config.max_idle);
         patient(patience, self.fill(4)).await?;
@@ -116,7 +119,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Waits for the first byte of a frame.
-    async fn wait(&mut self, active: impl Fn() -> bool) -> Result<(), ReadError> {
+    async fn wait(&mut self, active: impl Fn() -> bool + Send) -> Result<(), ReadError> {
         if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BYTES {
             if let Ok(read) = clock::timeout(BUFFER_IDLE, self.fill(1)).await {
                 return read;
@@ -164,7 +167,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
 async fn patient(
     patience: Duration,
-    read: impl Future<Output = Result<(), ReadError>>,
+    read: impl Future<Output = Result<(), ReadError>> + Send,
 ) -> Result<(), ReadError> {
     clock::timeout(patience, read).await.unwrap_or(Err(ReadError::TimedOut))
 }

@@ -17,7 +17,12 @@ use super::{
 };
 use crate::{
     cluster::configs::BrokerConfig,
-    env::{background::Background, clock, net::TcpListener, task::Tasks},
+    env::{
+        background::Background,
+        clock,
+        net::{Accept, Accepted},
+        task::Tasks,
+    },
     types::ByteCount,
 };
 
@@ -116,7 +121,7 @@ impl Shared {
 impl Server {
     /// Serves clients on `listener` until `tasks` stops.
     pub fn start(
-        listener: TcpListener,
+        listener: impl Accept,
         services: Services,
         tasks: &Tasks,
         config: Config,
@@ -127,7 +132,7 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(mut listener: impl Accept, shared: Arc<Shared>) {
     let stopping = shared.tasks.stopping();
     let admission = Admission::default();
     let mut pace = Pace::new();
@@ -143,7 +148,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             () = stopping.cancelled() => return,
             accepted = next => accepted,
         };
-        let (stream, address) = match accepted {
+        let Accepted { read, write, address } = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, mostly: those open must first be closed.
@@ -166,7 +171,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 continue;
             }
         };
-        let task = connection::serve(stream, address.ip(), Arc::clone(&shared));
+        let task = connection::serve(read, write, address.ip(), Arc::clone(&shared));
         shared.metrics.connections.inc();
         let gauge = shared.metrics.connections.clone();
         shared.tasks.spawn("kafka connection", async move {

@@ -7,12 +7,12 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    sync::{Arc, MutexGuard},
+    sync::Arc,
     time::Duration,
 };
 
 use crate::{
-    env::disk::DiskFile,
+    env::{disk::DiskFile, task},
     types::{ClusterId, Millis, SegmentId, StorageId},
     wal::{self, OpenSegment, SegmentHeader, Written},
 };
@@ -47,6 +47,14 @@ pub(super) struct Driver {
     drained: bool,
 }
 
+/// What a look finds.
+enum Look {
+    Work(Work),
+    /// Nothing to do until somebody rings, or for so long.
+    Wait(Option<Duration>),
+    Over(EndReason),
+}
+
 /// What one turn has to do.
 #[derive(Default)]
 struct Work {
@@ -78,11 +86,27 @@ impl Driver {
     /// Works until the log ends or nobody holds it.
     pub(super) fn run(mut self) {
         while let Some(work) = self.next() {
-            if let Err(error) = self.turn(work) {
-                self.shared.metrics.disk_errors.inc();
-                // Whoever runs the broker says it as an error, with what happens next.
-                tracing::debug!(%error, "wal disk");
-                self.end(EndReason::Disk(error.to_string()));
+            self.work(work);
+        }
+    }
+
+    /// The same without ever blocking.
+    pub(super) async fn take_turns(mut self) {
+        let shared = self.shared.clone();
+        loop {
+            let look = self.look(&mut shared.state());
+            match look {
+                Look::Work(work) => {
+                    task::lag().await;
+                    self.work(work);
+                }
+                Look::Wait(limit) => {
+                    shared.work.rung(limit).await;
+                    if limit.is_some() {
+                        shared.measure(&shared.state());
+                    }
+                }
+                Look::Over(reason) => return self.end(reason),
             }
         }
     }
@@ -92,42 +116,53 @@ impl Driver {
         let shared = self.shared.clone();
         let mut state = shared.state();
         loop {
-            if state.asked.gone || state.end.is_some() {
-                drop(state);
-                self.end(EndReason::Stopped);
-                return None;
+            match self.look(&mut state) {
+                Look::Work(work) => return Some(work),
+                Look::Wait(limit) => {
+                    state = shared.work.wait(state, limit);
+                    if limit.is_some() {
+                        shared.measure(&state);
+                    }
+                }
+                Look::Over(reason) => {
+                    drop(state);
+                    self.end(reason);
+                    return None;
+                }
             }
-            if let Some(why) = state.asked.failed.take() {
-                drop(state);
-                self.end(EndReason::Disk(why));
-                return None;
-            }
-            let work = self.collect(&mut state);
-            if !work.is_idle() {
-                return Some(work);
-            }
-            if state.asked.stop {
-                drop(state);
-                self.end(EndReason::Stopped);
-                return None;
-            }
-            state = self.wait(state);
         }
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let work = &self.shared.work;
-        let unhurried = state.oldest().is_none() && state.waiting.bytes() == 0;
-        if unhurried {
-            return work.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+    fn work(&mut self, work: Work) {
+        if let Err(error) = self.turn(work) {
+            self.shared.metrics.disk_errors.inc();
+            // Whoever runs the broker says it as an error, with what happens next.
+            tracing::debug!(%error, "wal disk");
+            self.end(EndReason::Disk(error.to_string()));
+        }
+    }
+
+    fn look(&self, state: &mut State) -> Look {
+        if state.asked.gone || state.end.is_some() {
+            return Look::Over(EndReason::Stopped);
+        }
+        if let Some(why) = state.asked.failed.take() {
+            return Look::Over(EndReason::Disk(why));
+        }
+        let work = self.collect(state);
+        if !work.is_idle() {
+            return Look::Work(work);
+        }
+        if state.asked.stop {
+            return Look::Over(EndReason::Stopped);
+        }
+        if state.oldest().is_none() && state.waiting.bytes() == 0 {
+            return Look::Wait(None);
         }
         let age = self.first_batch.map(|first| self.shared.env.clock.boot().saturating_sub(first));
         let left = age.map(|age| self.shared.config.roll_after.saturating_sub(age));
-        let time = left.filter(|left| !left.is_zero()).unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
-        let waited = work.wait_timeout(state, time);
-        let state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
-        self.shared.measure(&state);
-        state
+        let limit = left.filter(|left| !left.is_zero()).unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN);
+        Look::Wait(Some(limit))
     }
 
     fn collect(&self, state: &mut State) -> Work {
@@ -162,7 +197,7 @@ impl Driver {
         let scarce = state.room < self.shared.config.roll_bytes.0 / 4 && !self.may_roll();
         if (!fits || scarce) && state.files.wanted_part.is_none() && self.lacks_next_part(open.id) {
             state.files.wanted_part = Some((open.id, open.nonce));
-            self.shared.files.notify_one();
+            self.shared.files.ring();
         }
         work.drain = drain && work.group.is_none();
         work
@@ -378,7 +413,7 @@ impl Driver {
         drop(waiting);
         self.core = Writer::new();
         self.shared.ended.send_replace(Some(reason));
-        self.shared.files.notify_one();
+        self.shared.files.ring();
     }
 }
 

@@ -2,9 +2,13 @@
 //!
 //! Invariant: without room on the disk it keeps trying; any other error ends the log (H12).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, MutexGuard},
+    time::Duration,
+};
 
 use crate::{
+    env::task,
     types::SegmentId,
     wal::{Error, OpenSegment},
 };
@@ -34,47 +38,110 @@ impl Drop for Guard<'_> {
     }
 }
 
+/// What a look finds.
+enum Look {
+    Job(Job),
+    Wait,
+    Over,
+}
+
+/// What became of a job.
+enum Done {
+    Yes,
+    NoRoom,
+    Failed,
+}
+
+/// The thread's own.
+#[derive(Default)]
+pub(super) struct Making {
+    /// A prepared file is a luxury: one failed try is enough until a file was given back.
+    prepared: bool,
+}
+
 /// Works until the log ends or nobody holds it.
 pub(super) fn run(shared: &Arc<Shared>) {
     let _guard = Guard(shared);
-    // A prepared file is a luxury: one failed try is enough until a file was given back.
-    let mut prepared = false;
-    while let Some(job) = next(shared, prepared) {
-        match done(shared, &job) {
-            Ok(()) => prepared = matches!(job, Job::Prepare),
-            Err(Error::NoRoom) if matches!(job, Job::Prepare) => prepared = true,
-            Err(Error::NoRoom) => wait_for_room(shared),
-            Err(error) => {
-                let why = error.to_string();
-                shared.ask(|asked| asked.failed = Some(why));
-                return;
-            }
+    let mut making = Making::default();
+    while let Some(job) = next(shared, &making) {
+        match making.done(shared, &job) {
+            Done::Yes => {}
+            Done::NoRoom => drop(shared.files.wait(no_room(shared), Some(RETRY))),
+            Done::Failed => return,
         }
     }
 }
 
-fn next(shared: &Shared, prepared: bool) -> Option<Job> {
+/// The same without ever blocking.
+pub(super) async fn take_turns(shared: Arc<Shared>) {
+    let _guard = Guard(&shared);
+    let mut making = Making::default();
+    loop {
+        let look = making.look(&mut shared.state());
+        match look {
+            Look::Job(job) => {
+                task::lag().await;
+                match making.done(&shared, &job) {
+                    Done::Yes => {}
+                    Done::NoRoom => {
+                        drop(no_room(&shared));
+                        shared.files.rung(Some(RETRY)).await;
+                    }
+                    Done::Failed => return,
+                }
+            }
+            Look::Wait => shared.files.rung(None).await,
+            Look::Over => return,
+        }
+    }
+}
+
+fn next(shared: &Shared, making: &Making) -> Option<Job> {
     let mut state = shared.state();
     loop {
+        match making.look(&mut state) {
+            Look::Job(job) => return Some(job),
+            Look::Wait => state = shared.files.wait(state, None),
+            Look::Over => return None,
+        }
+    }
+}
+
+impl Making {
+    fn look(&self, state: &mut State) -> Look {
         if state.asked.gone || (state.end.is_some() && state.files.trims.is_empty()) {
-            return None;
+            return Look::Over;
         }
         if let Some(segment) = state.files.trims.pop_front() {
-            return Some(Job::Trim(segment));
+            return Look::Job(Job::Trim(segment));
         }
         if state.end.is_none() {
             if let Some((segment, nonce)) = state.files.wanted_part {
-                return Some(Job::Part(segment, nonce));
+                return Look::Job(Job::Part(segment, nonce));
             }
             if let Some(open) = state.files.raw.front() {
-                return Some(Job::Spare(open.clone()));
+                return Look::Job(Job::Spare(open.clone()));
             }
             // An idle broker writes nothing.
-            if !prepared && state.oldest().is_some() {
-                return Some(Job::Prepare);
+            if !self.prepared && state.oldest().is_some() {
+                return Look::Job(Job::Prepare);
             }
         }
-        state = shared.files.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        Look::Wait
+    }
+
+    fn done(&mut self, shared: &Arc<Shared>, job: &Job) -> Done {
+        match done(shared, job) {
+            Ok(()) => self.prepared = matches!(job, Job::Prepare),
+            Err(Error::NoRoom) if matches!(job, Job::Prepare) => self.prepared = true,
+            Err(Error::NoRoom) => return Done::NoRoom,
+            Err(error) => {
+                let why = error.to_string();
+                shared.ask(|asked| asked.failed = Some(why));
+                return Done::Failed;
+            }
+        }
+        Done::Yes
     }
 }
 
@@ -106,7 +173,7 @@ fn done(shared: &Arc<Shared>, job: &Job) -> Result<(), Error> {
             state.files.full = false;
         }
     }
-    shared.work.notify_one();
+    shared.work.ring();
     Ok(())
 }
 
@@ -118,7 +185,8 @@ fn busy(state: &State) -> bool {
     wanted || crowded || state.asked.gone || state.end.is_some()
 }
 
-fn wait_for_room(shared: &Shared) {
+/// Tells that the disk is full, once.
+fn no_room(shared: &Shared) -> MutexGuard<'_, State> {
     let mut state = shared.state();
     if !state.files.full {
         state.files.full = true;
@@ -128,6 +196,5 @@ fn wait_for_room(shared: &Shared) {
             "no room for another wal file"
         );
     }
-    let waited = shared.files.wait_timeout(state, RETRY);
-    drop(waited.unwrap_or_else(|poisoned| poisoned.into_inner()));
+    state
 }

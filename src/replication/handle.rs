@@ -2,15 +2,12 @@
 //!
 //! Invariant: the threads end with the last handle.
 
-use std::{
-    sync::{Arc, Mutex},
-    thread::JoinHandle,
-};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
 use crate::{
-    env::task::{self, Tasks},
+    env::task::{self, Worker},
     types::SegmentId,
     wal::{self, EntryBatch, OpenSegment, WalPosition},
 };
@@ -30,11 +27,11 @@ pub struct Replication {
 
 struct Owner {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<Worker>>,
 }
 
 impl Owner {
-    fn take_threads(&self) -> Vec<JoinHandle<()>> {
+    fn take_threads(&self) -> Vec<Worker> {
         let mut threads = self.threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         std::mem::take(&mut *threads)
     }
@@ -76,8 +73,10 @@ impl Replication {
         let driver = Driver::new(shared.clone(), cluster, me);
         let files = shared.clone();
         let threads = vec![
-            task::thread("wal", move || driver.run()).map_err(wal::Error::from)?,
-            task::thread("wal-files", move || files::run(&files)).map_err(wal::Error::from)?,
+            task::worker("wal", driver, Driver::run, Driver::take_turns)
+                .map_err(wal::Error::from)?,
+            task::worker("wal-files", files, |files| files::run(&files), files::take_turns)
+                .map_err(wal::Error::from)?,
         ];
         let owner = Owner { shared: shared.clone(), threads: Mutex::new(threads) };
         Ok(Self { shared, owner: Arc::new(owner) })
@@ -193,9 +192,9 @@ impl Replication {
         self.shared.ask(|asked| asked.stop = true);
         self.ended().await;
         let threads = self.owner.take_threads();
-        let join = || threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count();
-        // A thread that panicked has told so itself.
-        drop(Tasks::blocking(join).await);
+        for thread in threads {
+            thread.join().await;
+        }
         // Entries hold the partitions, which hold this log: let go of each other.
         self.shared.state().resident = Resident::default();
     }

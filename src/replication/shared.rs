@@ -5,14 +5,14 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
-    env::{Env, disk::DiskFile},
+    env::{Env, disk::DiskFile, task::Bell},
     types::{Millis, PartitionId, SegmentId},
     wal::{Error, Folder, OpenSegment, Writer, entry_bytes},
 };
@@ -41,9 +41,9 @@ pub(super) struct Shared {
     /// KiB that may still come to wait for the WAL thread.
     places: Arc<Semaphore>,
     /// Wakes the WAL thread.
-    pub(super) work: Condvar,
+    pub(super) work: Bell,
     /// Wakes the files thread.
-    pub(super) files: Condvar,
+    pub(super) files: Bell,
     pub(super) closed: Notify,
     pub(super) ended: watch::Sender<Option<EndReason>>,
     pub(super) wants_spare: watch::Sender<bool>,
@@ -120,8 +120,8 @@ impl Shared {
             metrics,
             store_away,
             state: Mutex::new(state),
-            work: Condvar::new(),
-            files: Condvar::new(),
+            work: Bell::default(),
+            files: Bell::default(),
             closed: Notify::new(),
             ended: watch::Sender::new(None),
             wants_spare: watch::Sender::new(false),
@@ -170,7 +170,7 @@ impl Shared {
         state.waiting_since.get_or_insert_with(first);
         let commit = state.waiting.push(append, GROUP_BYTES.min(self.most_payload()));
         drop(state);
-        self.work.notify_one();
+        self.work.ring();
         Ok(commit)
     }
 
@@ -240,7 +240,7 @@ impl Shared {
         let joined = state.waiting.newest_commit();
         let commit = joined.unwrap_or_else(|| state.barrier.get_or_insert_default().commit());
         drop(state);
-        self.work.notify_one();
+        self.work.ring();
         Some(commit)
     }
 
@@ -258,7 +258,7 @@ impl Shared {
         state.files.spares += 1;
         self.tell_wants_spare(&state);
         drop(state);
-        self.files.notify_one();
+        self.files.ring();
     }
 
     pub(super) fn tell_wants_spare(&self, state: &State) {
@@ -271,8 +271,8 @@ impl Shared {
         change(&mut state.asked);
         self.tell_wants_spare(&state);
         drop(state);
-        self.work.notify_one();
-        self.files.notify_one();
+        self.work.ring();
+        self.files.ring();
     }
 
     pub(super) fn trim(&self, segment: SegmentId) {
@@ -283,7 +283,7 @@ impl Shared {
         }
         self.measure(&state);
         drop(state);
-        self.files.notify_one();
+        self.files.ring();
     }
 
     /// Accounts a committed entry; gives back what leaves memory for it.
@@ -295,7 +295,7 @@ impl Shared {
         segment.bytes += bytes;
         if segment.first_append_ms.is_none() {
             // There is data now: files will be wanted.
-            self.files.notify_one();
+            self.files.ring();
         }
         for batch in &entry.group.batches {
             segment.first_append_ms.get_or_insert(entry.append_ms);

@@ -36,6 +36,9 @@ pub enum Fault {
     Twice(u32),
     /// Somebody else's put of these bytes comes just before ours. Other requests are served.
     Overtaken(Bytes),
+    /// Of what a read brings one bit is wrong, this one if it has so many. Other requests are
+    /// served.
+    Damaged(u64),
 }
 
 /// How often faults strike by themselves, each in 1000 requests.
@@ -49,6 +52,10 @@ pub struct Rates {
     pub late: u64,
     /// `Twice` within 20 requests.
     pub twice: u64,
+    /// `Slow` by up to 4 s: a client waits 5.
+    pub slow: u64,
+    /// `Damaged`, of objects of records and manifests.
+    pub damaged: u64,
 }
 
 /// The decorator; clones control one bucket.
@@ -175,14 +182,42 @@ impl Faulty {
         key: &Key,
         request: impl Future<Output = Result<T, GetError>> + Send,
     ) -> Result<T, GetError> {
-        match self.begin(key, false).await {
+        Self::meet(self.begin(key, false).await, request).await
+    }
+
+    /// The same of a read, whose bytes may come damaged.
+    async fn serve_bytes<T>(
+        &self,
+        key: &Key,
+        request: impl Future<Output = Result<T, GetError>> + Send,
+        bytes: impl Fn(&mut T) -> Option<&mut Bytes>,
+    ) -> Result<T, GetError> {
+        let fault = self.begin(key, false).await;
+        let bit = if let Some(Fault::Damaged(bit)) = &fault { Some(*bit) } else { None };
+        let mut read = Self::meet(fault, request).await;
+        if let (Some(bit), Ok(read)) = (bit, &mut read)
+            && let Some(bytes) = bytes(read)
+        {
+            *bytes = flipped(bytes, bit);
+        }
+        read
+    }
+
+    async fn meet<T>(
+        fault: Option<Fault>,
+        request: impl Future<Output = Result<T, GetError>> + Send,
+    ) -> Result<T, GetError> {
+        match fault {
             Some(Fault::FailBefore(kind)) => Err(failure(kind).into()),
             Some(Fault::Late(_)) => Err(failure(FailureKind::Timeout).into()),
             Some(Fault::FailAfter(kind)) => {
                 request.await.ok();
                 Err(failure(kind).into())
             }
-            Some(Fault::Slow(_) | Fault::Twice(_) | Fault::Overtaken(_)) | None => request.await,
+            Some(
+                Fault::Slow(_) | Fault::Twice(_) | Fault::Overtaken(_) | Fault::Damaged(_),
+            )
+            | None => request.await,
         }
     }
 
@@ -236,10 +271,29 @@ impl Plan {
             Some(Fault::Late(wait()))
         } else if hits(rates.twice) {
             Some(Fault::Twice(wait()))
+        } else if hits(rates.slow) {
+            Some(Fault::Slow(Duration::from_millis(entropy.below(4000))))
+        } else if hits(rates.damaged) && checked(key) {
+            Some(Fault::Damaged(entropy.next_u64()))
         } else {
             None
         }
     }
+}
+
+/// Whether it holds what is read by checksums; the rest is read whole, over TLS.
+fn checked(key: &Key) -> bool {
+    key.as_str().starts_with("data/") || key.as_str().starts_with("manifest/")
+}
+
+fn flipped(bytes: &Bytes, bit: u64) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    let bits = u64::try_from(bytes.len()).unwrap_or(u64::MAX).saturating_mul(8);
+    let bit = bit.checked_rem(bits).unwrap_or(0);
+    if let Some(byte) = bytes.get_mut(usize::try_from(bit / 8).unwrap_or(usize::MAX)) {
+        *byte ^= 1 << (bit % 8);
+    }
+    bytes.into()
 }
 
 fn failure(kind: FailureKind) -> Failure {
@@ -249,11 +303,12 @@ fn failure(kind: FailureKind) -> Failure {
 #[async_trait]
 impl Bucket for Faulty {
     async fn get(&self, key: &Key, unless: Option<&Version>) -> Result<Option<Found>, GetError> {
-        self.serve(key, self.inner.get(key, unless)).await
+        let bytes = |found: &mut Option<Found>| found.as_mut().map(|found| &mut found.bytes);
+        self.serve_bytes(key, self.inner.get(key, unless), bytes).await
     }
 
     async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, GetError> {
-        self.serve(key, self.inner.get_range(key, range)).await
+        self.serve_bytes(key, self.inner.get_range(key, range), Some).await
     }
 
     async fn head(&self, key: &Key) -> Result<Head, GetError> {
@@ -283,7 +338,7 @@ impl Bucket for Faulty {
             Some(Fault::Overtaken(bytes)) => {
                 self.inner.put(key, condition, vec![bytes]).await.done();
             }
-            Some(Fault::Slow(_)) | None => {}
+            Some(Fault::Slow(_) | Fault::Damaged(_)) | None => {}
         }
         self.inner.put(key, condition, parts).await
     }

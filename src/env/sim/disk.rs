@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use crate::env::disk::{Disk, DiskFile};
 
@@ -45,7 +46,9 @@ struct Inner {
     operations: u64,
     faults: BTreeMap<u64, Fault>,
     unreadable: bool,
+    read_only: bool,
     dead: bool,
+    cut: Arc<Notify>,
 }
 
 #[derive(Clone, Default)]
@@ -96,9 +99,29 @@ impl SimDisk {
         self.lock().unreadable = unreadable;
     }
 
+    /// Lets every change fail as on a file system that was mounted for reading, or none.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.lock().read_only = read_only;
+    }
+
+    /// Forgets the faults that are still to come.
+    pub fn calm(&self) {
+        let mut inner = self.lock();
+        inner.faults.clear();
+        (inner.capacity, inner.unreadable, inner.read_only) = (None, false, false);
+    }
+
     /// Cuts the power now.
     pub fn cut_power(&self) {
-        self.lock().dead = true;
+        let mut inner = self.lock();
+        inner.dead = true;
+        inner.cut.notify_one();
+    }
+
+    /// Resolves when the power is cut.
+    pub async fn power_cut(&self) {
+        let cut = Arc::clone(&self.lock().cut);
+        cut.notified().await;
     }
 
     /// The disk as a reboot finds it; `landed` is asked for each unsynced sector and name change.
@@ -192,6 +215,9 @@ impl Inner {
     /// Counts a changing operation. True when it may still happen though its answer is lost.
     fn step(&mut self) -> io::Result<bool> {
         self.alive()?;
+        if self.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         let fault = self.faults.remove(&self.operations);
         self.operations += 1;
         match fault {
@@ -199,6 +225,7 @@ impl Inner {
             Some(Fault::Error(kind)) => Err(kind.into()),
             Some(Fault::PowerCut) => {
                 self.dead = true;
+                self.cut.notify_one();
                 Ok(true)
             }
         }

@@ -1,12 +1,17 @@
-//! Simulated twins of the seams: a clock that is told the time and a seeded generator.
+//! Simulated twins of the seams: clocks that are told the time or take turns, a seeded generator,
+//! a disk, a listener.
 //!
 //! Product code, always compiled: tests, models and the simulator run the same cores over them.
 
 pub mod disk;
+pub mod net;
 #[cfg(test)]
 pub(crate) mod proof;
+mod turns;
 
 use std::{sync::Mutex, time::Duration};
+
+pub use turns::{Lag, Sleep, Turns, TurnsClock};
 
 use super::{clock::Clock, entropy::Entropy};
 use crate::types::Millis;
