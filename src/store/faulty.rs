@@ -190,17 +190,15 @@ impl Faulty {
         &self,
         key: &Key,
         request: impl Future<Output = Result<T, GetError>> + Send,
-        bytes: impl Fn(&mut T) -> Option<&mut Bytes>,
+        damage: fn(T, u64) -> T,
     ) -> Result<T, GetError> {
         let fault = self.begin(key, false).await;
         let bit = if let Some(Fault::Damaged(bit)) = &fault { Some(*bit) } else { None };
-        let mut read = Self::meet(fault, request).await;
-        if let (Some(bit), Ok(read)) = (bit, &mut read)
-            && let Some(bytes) = bytes(read)
-        {
-            *bytes = flipped(bytes, bit);
-        }
-        read
+        let read = Self::meet(fault, request).await?;
+        Ok(match bit {
+            Some(bit) => damage(read, bit),
+            None => read,
+        })
     }
 
     async fn meet<T>(
@@ -214,9 +212,7 @@ impl Faulty {
                 request.await.ok();
                 Err(failure(kind).into())
             }
-            Some(
-                Fault::Slow(_) | Fault::Twice(_) | Fault::Overtaken(_) | Fault::Damaged(_),
-            )
+            Some(Fault::Slow(_) | Fault::Twice(_) | Fault::Overtaken(_) | Fault::Damaged(_))
             | None => request.await,
         }
     }
@@ -303,12 +299,15 @@ fn failure(kind: FailureKind) -> Failure {
 #[async_trait]
 impl Bucket for Faulty {
     async fn get(&self, key: &Key, unless: Option<&Version>) -> Result<Option<Found>, GetError> {
-        let bytes = |found: &mut Option<Found>| found.as_mut().map(|found| &mut found.bytes);
-        self.serve_bytes(key, self.inner.get(key, unless), bytes).await
+        let damage = |found: Option<Found>, bit| {
+            found.map(|found| Found { bytes: flipped(&found.bytes, bit), ..found })
+        };
+        self.serve_bytes(key, self.inner.get(key, unless), damage).await
     }
 
     async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, GetError> {
-        self.serve_bytes(key, self.inner.get_range(key, range), Some).await
+        self.serve_bytes(key, self.inner.get_range(key, range), |bytes, bit| flipped(&bytes, bit))
+            .await
     }
 
     async fn head(&self, key: &Key) -> Result<Head, GetError> {

@@ -186,7 +186,7 @@ async fn a_store_that_is_away_is_not_called_a_liar() {
 async fn a_shaky_store_is_never_called_a_liar() {
     for seed in 0..300 {
         let (store, faulty) = faulty();
-        let rates = Rates { fail_before: 30, fail_after: 30, late: 0, twice: 0 };
+        let rates = Rates { fail_before: 30, fail_after: 30, ..Rates::default() };
         faulty.at_random(rates, Arc::new(SimEntropy::seeded(seed)));
         if let Err(CheckError::Broken { finding }) = store.check_contract().await {
             panic!("seed {seed}: {finding}");

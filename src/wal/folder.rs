@@ -296,12 +296,16 @@ impl Folder {
         let Identity { cluster, storage, .. } = state.identity;
         let cluster = cluster.unwrap_or_default();
         let header = FileHeader { cluster, storage, segment, nonce, part };
+        // What the ledger tells of is there from now on, whatever becomes of the write: recovery by
+        // this very process would take it for lost.
+        {
+            let mut files = self.files();
+            let mut parts = files.get(&segment).map_or(Vec::new(), |files| files.parts.clone());
+            parts.push(file.clone());
+            let bugs = self.inner.env.bugs;
+            files.insert(segment, Arc::new(Files { id: segment, nonce, parts, bugs }));
+        }
         file.write_at(0, &[header.encode()])?;
-        let mut files = self.files();
-        let mut parts = files.get(&segment).map_or(Vec::new(), |files| files.parts.clone());
-        parts.push(file.clone());
-        let bugs = self.inner.env.bugs;
-        files.insert(segment, Arc::new(Files { id: segment, nonce, parts, bugs }));
         Ok(file)
     }
 

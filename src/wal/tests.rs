@@ -315,6 +315,24 @@ fn a_fence_outlives_a_power_cut() {
 }
 
 #[test]
+fn a_file_that_could_not_be_begun_is_no_loss_to_the_same_process() {
+    for step in 0.. {
+        let disk = SimDisk::new();
+        let folder = open(&disk);
+        let one = segment(1);
+        write(&folder, &one, &[100, 100]);
+        disk.fault_at(disk.operations() + step, Fault::Error(std::io::ErrorKind::Other));
+        let added = folder.add_part(one.id, one.nonce, FILE);
+        let found = folder.examine(&[one.id]).unwrap();
+        assert_eq!((found[0].entries, &found[0].damage), (3, &None), "operation {step}");
+        if added.is_ok() {
+            assert!(step > 3, "every operation had its turn");
+            break;
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_still_takes_a_fence() {
     let disk = SimDisk::new();
     let folder = open(&disk);

@@ -21,6 +21,7 @@ use crate::{
     model::{Mark, Model, Value},
     plan::{self, Kind, Plan},
     trace::{Trace, note},
+    watch::Seen,
     wire::{Wire, produce},
 };
 
@@ -43,16 +44,23 @@ pub struct Clients {
     pub trace: Arc<Trace>,
     pub plan: Arc<Plan>,
     pub chance: Chance,
+    seen: Seen,
     /// No new records any more.
     pub closing: AtomicBool,
+    /// Nobody asks anything any more.
+    pub resting: AtomicBool,
     producers: Vec<Mutex<State>>,
     commits: Mutex<i64>,
     topics: Mutex<u64>,
     pub wall: Arc<dyn clock::Clock>,
 }
 
+/// Batches of a producer in one life.
+const BATCHES: usize = 60;
+
 #[derive(Default)]
 struct State {
+    left: usize,
     id: Option<i64>,
     number: u32,
     sequence: i32,
@@ -67,6 +75,7 @@ struct Batch {
     sent: Mark,
     /// Everything before it was acknowledged when it was last sent.
     is_next: bool,
+    tries: u32,
 }
 
 impl Clients {
@@ -74,6 +83,7 @@ impl Clients {
         model: &Arc<Model>,
         trace: &Arc<Trace>,
         plan: &Arc<Plan>,
+        seen: &Seen,
         chance: Chance,
         wall: Arc<dyn clock::Clock>,
     ) -> Arc<Self> {
@@ -82,7 +92,9 @@ impl Clients {
             trace: Arc::clone(trace),
             plan: Arc::clone(plan),
             chance,
+            seen: seen.clone(),
             closing: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
             producers: plan.producers.iter().map(|_| Mutex::default()).collect(),
             commits: Mutex::default(),
             topics: Mutex::default(),
@@ -92,6 +104,9 @@ impl Clients {
 
     /// Starts them all on the current runtime.
     pub fn start(self: &Arc<Self>, network: &Network) {
+        for state in &self.producers {
+            state.lock().unwrap().left = BATCHES;
+        }
         for index in 0..self.producers.len() {
             let (it, network) = (Arc::clone(self), network.clone());
             tokio::spawn(async move { it.producer(index, &network).await });
@@ -117,6 +132,9 @@ impl Clients {
 
     async fn pause(&self, least: u64, most: u64) {
         clock::sleep(self.chance.millis(least, most)).await;
+        if self.resting.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn connect(&self, network: &Network) -> Wire {
@@ -130,6 +148,7 @@ impl Clients {
 
     fn is_retriable(&self, what: &str, code: i16) -> bool {
         let fine = RETRIABLE.contains(&code);
+        self.seen.count(&format!("told: {what} {code}"));
         // Before the topic is there.
         if !fine && code != UNKNOWN_TOPIC {
             self.model.violated("errors are those clients wait out", format!("{what}: {code}"));
@@ -186,7 +205,7 @@ impl Clients {
         loop {
             let batches = self.next_batches(index, plan);
             if batches.is_empty() {
-                self.pause(10, 100).await;
+                self.pause(50, 500).await;
                 continue;
             }
             for batch in &batches {
@@ -202,7 +221,7 @@ impl Clients {
             if again {
                 self.pause(50, 500).await;
             }
-            self.pause(0, plan.pause).await;
+            self.pause(plan.pause / 4, plan.pause).await;
         }
     }
 
@@ -213,14 +232,16 @@ impl Clients {
             0
         } else {
             let most = self.chance.between(1, plan.depth as u64);
-            usize::try_from(most).unwrap().saturating_sub(state.pending.len())
+            usize::try_from(most).unwrap().saturating_sub(state.pending.len()).min(state.left)
         };
+        state.left -= new;
         for _ in 0..new {
             let batch = self.batch(index, plan, &mut state);
             state.pending.push_back(batch);
         }
         for (at, batch) in state.pending.iter_mut().enumerate() {
             batch.is_next = at == 0;
+            batch.tries += 1;
         }
         state.pending.iter().cloned().collect()
     }
@@ -243,7 +264,7 @@ impl Clients {
         }
         let bytes = builder.build().unwrap().bytes().clone();
         let sent = self.model.sending(plan.partition, &values);
-        Batch { values, sequence, bytes, sent, is_next: false }
+        Batch { values, sequence, bytes, sent, is_next: false, tries: 0 }
     }
 
     /// Whether a batch is settled.
@@ -259,6 +280,9 @@ impl Clients {
         note!(self.trace, "{first:?}+{} {partition}: {code} @{base}", batch.values.len());
         let settled = if code == NONE {
             self.model.acknowledged(partition, &batch.values, base, batch.sent);
+            if batch.tries > 1 {
+                self.seen.count("told: produce 0, of a batch sent again");
+            }
             true
         } else if !plan.idempotent {
             if self.is_retriable("produce", code) && code != TIMED_OUT {
@@ -300,13 +324,14 @@ impl Clients {
             let mut idle = self.chance.between(1, 8);
             while idle > 0 {
                 let sent = self.model.mark(partition);
-                let most = i32::try_from(self.chance.pick(&[1, 500, 5000, 1 << 20])).unwrap();
-                let wait = i32::try_from(self.chance.between(0, 1000)).unwrap();
+                let most = self.chance.pick(&[1, 2000, 10_000, 1 << 20]);
+                let wait = i32::try_from(self.chance.between(0, 3000)).unwrap();
                 let fetched = answer(wire.fetch(TOPIC, partition, next, most, wait)).await?;
                 match fetched.error {
                     NONE => {
                         let read = self.model.read(partition, next, &fetched, sent);
                         note!(self.trace, "read {partition}: {next}..{read}");
+                        self.pause(1, 100).await;
                         if read == next {
                             idle -= 1;
                             if read < fetched.high_watermark {
@@ -360,7 +385,9 @@ impl Clients {
                 let partitions = u64::try_from(self.plan.partitions).unwrap();
                 let partition = i32::try_from(self.chance.below(partitions)).unwrap();
                 let Ok(end) = self.list(partition, &mut wire, -1).await else { break };
-                let Some(end) = end.filter(|_| self.plan.has(Kind::DeleteRecords)) else { continue };
+                let Some(end) = end.filter(|_| self.plan.has(Kind::DeleteRecords)) else {
+                    continue;
+                };
                 if end == 0 || !self.chance.percent(10) {
                     continue;
                 }
@@ -491,7 +518,9 @@ impl Clients {
                         }
                         next = read;
                     }
-                    OUT_OF_RANGE => next = self.list(partition, &mut wire, -2).await?.ok_or("no start")?,
+                    OUT_OF_RANGE => {
+                        next = self.list(partition, &mut wire, -2).await?.ok_or("no start")?
+                    }
                     code => return Err(format!("{partition}@{next}: {code}")),
                 }
             }

@@ -30,7 +30,8 @@ impl Value {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let mut parts = text.split(':');
-        let value = Self { producer: parts.next()?.parse().ok()?, number: parts.next()?.parse().ok()? };
+        let value =
+            Self { producer: parts.next()?.parse().ok()?, number: parts.next()?.parse().ok()? };
         (value.text() == text).then_some(value)
     }
 }
@@ -144,7 +145,8 @@ impl Model {
             if base < sent.acknowledged {
                 let text = format!(
                     "{:?} got {partition}@{base}, though {} was acknowledged before it was sent",
-                    values[0], sent.acknowledged - 1
+                    values[0],
+                    sent.acknowledged - 1
                 );
                 inner.violated("I4 order", text);
             }
@@ -184,7 +186,13 @@ impl Model {
     }
 
     /// A reader at `from` got these records; the next offset to read.
-    pub fn read(&self, partition: i32, from: i64, fetched: &super::wire::Fetched, sent: Mark) -> i64 {
+    pub fn read(
+        &self,
+        partition: i32,
+        from: i64,
+        fetched: &super::wire::Fetched,
+        sent: Mark,
+    ) -> i64 {
         self.with(|inner| {
             let (start, end) = (fetched.log_start, fetched.high_watermark);
             inner.told(partition, Some(start), Some(end), sent);
@@ -246,7 +254,7 @@ impl Inner {
     }
 
     /// The first violation counts.
-    fn violated(&mut self, invariant: &str, text: String) {
+    fn violated(&mut self, invariant: &str, text: impl std::fmt::Display) {
         self.violation.get_or_insert_with(|| format!("{invariant}: {text}"));
     }
 
@@ -325,7 +333,8 @@ impl Inner {
                 match self.line(partition).fates.get(&value) {
                     Some(Fate::Open | Fate::Acknowledged) => {}
                     fate => {
-                        let text = format!("{value:?} at {partition}@{} is {fate:?}", record.offset);
+                        let text =
+                            format!("{value:?} at {partition}@{} is {fate:?}", record.offset);
                         self.violated("G1 only what was sent and not refused is read", text);
                     }
                 }

@@ -45,8 +45,6 @@ pub enum Kind {
     DeleteRecords,
     /// Topics come and go.
     Topics,
-    /// The WAL folder is copied, and a broker started on the old copy later.
-    OldCopy,
 }
 
 const KINDS: &[Kind] = &[
@@ -66,7 +64,6 @@ const KINDS: &[Kind] = &[
     Kind::Retention,
     Kind::DeleteRecords,
     Kind::Topics,
-    Kind::OldCopy,
 ];
 
 /// How a life of the broker ends.
@@ -151,7 +148,7 @@ impl Plan {
             retention_ms: by_time.then(|| chance.between(500, 20_000)),
             retention_bytes: by_bytes.then(|| chance.between(1, 20_000)),
             bucket_ms: chance.pick(&[1, 5, 30, 200]),
-            disk_ms: chance.pick(&[0, 1, 5, 20]),
+            disk_ms: chance.pick(&[1, 5, 20]),
             rate: chance.pick(&[5, 20, 80]),
             kinds,
         }
@@ -182,7 +179,7 @@ fn producer(chance: &Chance, partitions: i32) -> Producer {
         idempotent: chance.percent(60),
         depth: usize::try_from(chance.between(1, 5)).unwrap(),
         records: chance.between(1, 5),
-        pause: chance.pick(&[0, 5, 100, 1000]),
+        pause: chance.pick(&[5, 50, 300, 1500]),
         partition: i32::try_from(chance.below(u64::try_from(partitions).unwrap())).unwrap(),
         acks: chance.pick(&[-1, -1, 1]),
     }
@@ -204,7 +201,7 @@ fn config(chance: &Chance) -> Config {
     config.lease = chance.millis(3000, 30_000);
     config.retention_check = chance.millis(300, 10_000);
     config.delete_grace = chance.millis(500, 10_000);
-    config.sweep = chance.millis(2000, 60_000);
+    config.sweep = chance.millis(2000, 20_000);
     config.manifest_after = chance.millis(500, 20_000);
     config.memory.tail = ByteCount(chance.pick(&[0, 4096, 64 * 1024, 1 << 20]));
     config.memory.cache = ByteCount(chance.pick(&[0, 16 * 1024, 1 << 20]));

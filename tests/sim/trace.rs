@@ -1,6 +1,6 @@
 //! What happened, as one number: two runs of a seed must agree on it.
 
-use std::{fmt, sync::Mutex, time::Duration};
+use std::{fmt, sync::Mutex};
 
 use strandline::env::sim::Turns;
 
@@ -26,10 +26,6 @@ impl Trace {
             inner.0 = (inner.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
         inner.1 += 1;
-    }
-
-    pub fn now(&self) -> Duration {
-        self.turns.now()
     }
 
     pub fn hash(&self) -> u64 {

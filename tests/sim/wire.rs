@@ -16,9 +16,7 @@ use proto_kafka::{
         offset_fetch_request::OffsetFetchRequestTopic,
         produce_request::{PartitionProduceData, TopicProduceData},
     },
-    protocol::{
-        Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
-    },
+    protocol::{Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer},
 };
 use strandline::env::sim::net::Network;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -154,9 +152,8 @@ impl Wire {
         partition: i32,
         before: i64,
     ) -> io::Result<(i16, i64)> {
-        let wanted = DeleteRecordsPartition::default()
-            .with_partition_index(partition)
-            .with_offset(before);
+        let wanted =
+            DeleteRecordsPartition::default().with_partition_index(partition).with_offset(before);
         let topic =
             DeleteRecordsTopic::default().with_name(name(topic)).with_partitions(vec![wanted]);
         let request =
@@ -216,9 +213,8 @@ pub struct Fetched {
 }
 
 pub fn produce(topic: &str, partition: i32, acks: i16, records: &Bytes) -> ProduceRequest {
-    let data = PartitionProduceData::default()
-        .with_index(partition)
-        .with_records(Some(records.clone()));
+    let data =
+        PartitionProduceData::default().with_index(partition).with_records(Some(records.clone()));
     let topic = TopicProduceData::default().with_name(name(topic)).with_partition_data(vec![data]);
     ProduceRequest::default()
         .with_transactional_id(None)

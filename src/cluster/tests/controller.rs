@@ -592,7 +592,8 @@ async fn a_hole_in_the_log_is_damage_not_its_end() {
 
 #[tokio::test]
 async fn under_random_faults_every_answer_is_true() {
-    let rates = Rates { fail_before: 100, fail_after: 100, late: 60, twice: 60 };
+    let rates =
+        Rates { fail_before: 100, fail_after: 100, late: 60, twice: 60, ..Rates::default() };
     // Many seeds of the same are `seeds`', without the waiting.
     let seed = 0;
     let mut bench = Bench::new();

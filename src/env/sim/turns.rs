@@ -8,8 +8,10 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fmt, io,
-    pin::Pin,
+    fmt,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -57,6 +59,8 @@ struct State {
     wall_ahead_ms: i64,
     booted: Duration,
     timers: BTreeMap<(Duration, u64), Waker>,
+    /// Of whoever runs it all: looked at after every passing of time, for a timer may be nobody's.
+    main: Option<Waker>,
     next_timer: u64,
     lag: Lag,
     stalled: u64,
@@ -103,7 +107,11 @@ impl Turns {
             .on_thread_park(move || idle.pass())
             .build()?;
         let _entered = Entered(CURRENT.with(|current| current.replace(Some(self.clone()))));
-        let done = runtime.block_on(main);
+        let mut main = pin!(main);
+        let done = runtime.block_on(poll_fn(|context| {
+            self.state().main = Some(context.waker().clone());
+            main.as_mut().poll(context)
+        }));
         drop(runtime);
         self.state().timers.clear();
         Ok(done)
@@ -183,15 +191,20 @@ impl Turns {
     }
 
     /// Nothing can run: the next timer is due.
+    ///
+    /// # Panics
+    /// When there is none: nothing would ever happen again.
     fn pass(&self) {
         let mut state = self.state();
-        let Some((&(due, _), _)) = state.timers.first_key_value() else { return };
+        let next = state.timers.first_key_value().map(|((due, _), _)| *due);
+        let due = next.expect("a simulation in which something can still happen");
         state.now = state.now.max(due);
         let now = state.now;
         let later = state.timers.split_off(&(now + Duration::from_nanos(1), 0));
         let due = std::mem::replace(&mut state.timers, later);
+        let main = state.main.take();
         drop(state);
-        due.into_values().for_each(Waker::wake);
+        due.into_values().chain(main).for_each(Waker::wake);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
