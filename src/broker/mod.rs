@@ -188,7 +188,7 @@ pub async fn run(
         http_address: http.address(),
         _http: Some(http),
     };
-    broker.run(folder, &store, began, say).await
+    Box::pin(broker.run(folder, &store, began, say)).await
 }
 
 /// Host names browsers may know this broker by.

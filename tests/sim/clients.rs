@@ -411,6 +411,12 @@ impl Clients {
         const GROUPS: &[&str] = &["a", "b"];
         loop {
             let mut wire = self.connect(network).await;
+            let Ok(code) = answer(wire.coordinator(GROUPS[0])).await else { continue };
+            if code != NONE {
+                self.is_retriable("coordinator", code);
+                self.pause(20, 300).await;
+                continue;
+            }
             loop {
                 self.pause(20, 800).await;
                 let group = self.chance.pick(GROUPS);

@@ -198,6 +198,7 @@ fn config(chance: &Chance) -> Config {
     config.roll_bytes = ByteCount(chance.pick(&[8, 16, 64]) * 1024);
     config.roll_after = chance.millis(50, chance.pick(&[200, 2000, 10_000]));
     config.wal_budget = Some(ByteCount(config.roll_bytes.0 * chance.pick(&[4, 16, 1000])));
+    config.kafka.insert("offsets.topic.num.partitions".to_owned(), "2".to_owned());
     config.lease = chance.millis(3000, 30_000);
     config.retention_check = chance.millis(300, 10_000);
     config.delete_grace = chance.millis(500, 10_000);

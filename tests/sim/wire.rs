@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use proto_kafka::{
     messages::{
         CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest,
-        InitProducerIdRequest, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest,
-        ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+        FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, OffsetCommitRequest,
+        OffsetFetchRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
         delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
         fetch_request::{FetchPartition, FetchTopic},
@@ -161,6 +161,12 @@ impl Wire {
         let answer = self.call(2, &request).await?;
         let partition = &answer.topics[0].partitions[0];
         Ok((partition.error_code, partition.low_watermark))
+    }
+
+    /// Asks who coordinates a group, which is what makes the topic of offsets.
+    pub async fn coordinator(&mut self, group: &str) -> io::Result<i16> {
+        let request = FindCoordinatorRequest::default().with_key(text(group));
+        Ok(self.call(2, &request).await?.error_code)
     }
 
     pub async fn commit(

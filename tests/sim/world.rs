@@ -391,7 +391,7 @@ impl World {
         note!(self.trace, "healing");
         if self.plan.has(Kind::Jump) {
             // What was written while the clock was ahead would look too young to be swept.
-            self.turns.jump(7_200_000 - self.turns.ahead_ms());
+            self.turns.jump(12 * 3_600_000 - self.turns.ahead_ms());
         }
         self.faulty.calm();
         self.turns.set_lag(Lag { usual: Duration::from_millis(1), ..Lag::default() });
