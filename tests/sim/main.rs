@@ -46,7 +46,7 @@ fn chosen() -> std::ops::Range<u64> {
 fn seeds_keep_every_promise() {
     let seeds: Vec<u64> = chosen().collect();
     let ran = run_all(&seeds);
-    report("seeds", &ran);
+    report("whole-brokers", &ran);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn seeds_that_once_failed_keep_every_promise() {
         .filter_map(|line| line.split('#').next()?.trim().parse().ok())
         .collect();
     let ran = run_all(&seeds);
-    report("seeds that once failed", &ran);
+    report("whole-brokers-failed-once", &ran);
 }
 
 #[test]
@@ -106,8 +106,8 @@ const MANY: usize = 300;
 fn report(what: &str, ran: &[Ran]) {
     let sum = |of: fn(&Ran) -> u64| ran.iter().map(of).sum::<u64>();
     println!(
-        "{what}: {} seeds, {} events, {} lives, {} crashes, {} faults, {} requests to the bucket, \
-         {} records acknowledged, {} read, {} s of virtual time",
+        "layer {what}: {} seeds, {} events, {} lives, {} crashes, {} faults, {} requests to the bucket, \
+         {} records acknowledged, {} read, {} virtual seconds",
         ran.len(),
         sum(|ran| ran.events),
         sum(|ran| ran.lives),
