@@ -62,10 +62,22 @@ impl Broker {
     }
 }
 
-/// The end of a broker that was asked to stop before it served.
-pub(super) fn unserved(folder: &Folder) -> Ended {
+/// The end of a broker that was asked to stop before it served. An empty folder is not enough to
+/// give it up: the metadata, when it was read, must not wait for a segment of this disk any more,
+/// or the next broker would wait for an operator to give up records that never were.
+pub(super) fn unserved(folder: &Folder, cluster: Option<&Cluster>) -> Ended {
     let bytes = bytes_in(folder);
-    if bytes.0 == 0 {
+    let identity = folder.identity();
+    let is_settled = match cluster {
+        Some(cluster) => cluster.with(|state| {
+            let mut own =
+                state.incarnations.iter().filter(|(_, it)| it.storage == identity.storage);
+            // One that lives may have asked for segments and not heard yet.
+            own.all(|(id, it)| (it.fenced || it.drained) && state.segments_of(*id).next().is_none())
+        }),
+        None => identity.incarnation.is_none() && !identity.registering,
+    };
+    if bytes.0 == 0 && is_settled {
         return Ended::Drained;
     }
     let reason = format!(

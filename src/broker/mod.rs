@@ -222,7 +222,7 @@ impl Broker {
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Ended, Error> {
         let joined = self.unless_asked(self.join(&folder, store)).await;
-        let Some(cluster) = joined.transpose()? else { return Ok(drain::unserved(&folder)) };
+        let Some(cluster) = joined.transpose()? else { return Ok(drain::unserved(&folder, None)) };
         self.probe_while_away(store.clone());
         let (objects, disk) = self.cold(store, cluster.with(|state| state.cluster_id));
         let ended = self.serve(&folder, store, &cluster, &objects, began, say).await;
@@ -247,7 +247,7 @@ impl Broker {
             let started =
                 self.unless_asked(Box::pin(self.incarnate(folder, store, cluster, objects))).await;
             let incarnation = match started {
-                None => return Ok(drain::unserved(folder)),
+                None => return Ok(drain::unserved(folder, Some(cluster))),
                 Some(Ok(incarnation)) => incarnation,
                 // A disk that served before may fail again before it serves once more.
                 Some(Err(error)) if greeted && error.is_disk() => {
