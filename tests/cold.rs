@@ -34,9 +34,10 @@ fn block_gets(double: &S3Double) -> Vec<Range<u64>> {
     double.ranges().into_iter().filter(of_blocks).map(|(_, range)| range).collect()
 }
 
-/// A bucket with one partition of so many records, written by a broker that is gone.
+/// A bucket with one partition of so many records in one object, written by a broker that is gone.
 async fn filled(root: &std::path::Path, double: &S3Double, records: usize) -> Setup {
-    let setup = Setup::on_double(root, double).with(&["--cache-disk", "256MiB"]);
+    let setup =
+        Setup::on_double(root, double).with(&["--cache-disk", "256MiB", "--roll-bytes", "64MiB"]);
     let broker = setup.start();
     let mut client = topics::connect(&broker.kafka()).await;
     topics::create(&mut client, "t", 1, &[]).await;
