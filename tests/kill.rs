@@ -163,9 +163,9 @@ async fn compare(broker: &Broker, history: &History, kills: u64, longest: Durati
     assert!(*history.repeated.lock().unwrap() > 0, "nothing had to be sent again");
 }
 
-/// How many kills: a few in CI, more when asked.
+/// How many kills: few in the inner loop, more in scripts/test and when asked.
 fn kills() -> u64 {
-    std::env::var("STRANDLINE_TEST_KILLS").map_or(6, |kills| kills.parse().unwrap())
+    std::env::var("STRANDLINE_TEST_KILLS").map_or(3, |kills| kills.parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
