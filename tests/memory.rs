@@ -65,7 +65,6 @@ fn greedy(offset: i64) -> FetchRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "two minutes; scripts/test runs it"]
 async fn two_hundred_clients_that_ask_for_much_and_read_nothing_hold_no_more_than_their_part() {
     let root = tempfile::tempdir().unwrap();
     let arguments = ["--memory-budget", "128MiB", "--roll-after", "500ms"];
