@@ -21,7 +21,7 @@ use crate::{
         Env,
         background::Background,
         bugs::Bugs,
-        sim::{SimClock, SimEntropy, disk::SimDisk},
+        sim::{self, SimClock, disk::SimDisk},
         task::Tasks,
     },
     metrics::Registry,
@@ -68,13 +68,7 @@ impl World {
     /// All time, chance and mistakes as told.
     pub(super) async fn seeded(seed: u64, bugs: Bugs) -> Self {
         let clock = Arc::new(SimClock::at(Millis(1_700_000_000_000)));
-        let env = Env {
-            clock: clock.clone(),
-            entropy: Arc::new(SimEntropy::seeded(seed)),
-            disk: Arc::new(SimDisk::new()),
-            background: Background::none(),
-            bugs,
-        };
+        let env = Env { clock: clock.clone(), bugs, ..sim::env(&SimDisk::new(), seed) };
         Self::over(env, clock, cluster::Config::default()).await
     }
 

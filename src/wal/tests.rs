@@ -1,9 +1,6 @@
 mod bits;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
@@ -13,10 +10,8 @@ use crate::{
     crc::crc32c,
     env::{
         Env,
-        background::Background,
-        bugs::Bugs,
         sim::{
-            SimClock, SimEntropy,
+            self, SimEntropy,
             disk::{Fault, SimDisk},
         },
     },
@@ -31,13 +26,7 @@ use super::*;
 const FILE: ByteCount = ByteCount::kib(64);
 
 fn env(disk: &SimDisk) -> Env {
-    Env {
-        clock: Arc::new(SimClock::at(Millis(1_000))),
-        entropy: Arc::new(SimEntropy::seeded(1)),
-        disk: Arc::new(disk.clone()),
-        background: Background::none(),
-        bugs: Bugs::NONE,
-    }
+    sim::env(disk, 1)
 }
 
 fn path() -> &'static Path {

@@ -9,12 +9,28 @@ pub mod net;
 pub(crate) mod proof;
 mod turns;
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 pub use turns::{Lag, Sleep, Turns, TurnsClock};
 
-use super::{clock::Clock, entropy::Entropy};
+use self::disk::SimDisk;
+use super::{Env, background::Background, bugs::Bugs, clock::Clock, entropy::Entropy};
 use crate::types::Millis;
+
+/// `disk`, the sequence of `seed`, and a clock that stands at one second; nothing runs beside.
+#[must_use]
+pub fn env(disk: &SimDisk, seed: u64) -> Env {
+    Env {
+        clock: Arc::new(SimClock::at(Millis(1_000))),
+        entropy: Arc::new(SimEntropy::seeded(seed)),
+        disk: Arc::new(disk.clone()),
+        background: Background::none(),
+        bugs: Bugs::NONE,
+    }
+}
 
 /// A clock that moves only when told.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@
 //! and the start after it is cut again. Invariant: what was acknowledged is recovered, in order and
 //! with its own bytes; nothing that was only cut is called damaged.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, path::Path};
 
 use uuid::Uuid;
 
@@ -15,11 +15,9 @@ use crate::{
     crc::crc32c,
     env::{
         Env,
-        background::Background,
-        bugs::Bugs,
         disk::Disk,
         sim::{
-            SimClock, SimEntropy,
+            self,
             disk::{Fault, SimDisk},
             proof::{Dice, grouped},
         },
@@ -41,13 +39,7 @@ fn path() -> &'static Path {
 }
 
 fn env(disk: &SimDisk) -> Env {
-    Env {
-        clock: Arc::new(SimClock::at(Millis(1_000))),
-        entropy: Arc::new(SimEntropy::seeded(1)),
-        disk: Arc::new(disk.clone()),
-        background: Background::none(),
-        bugs: Bugs::NONE,
-    }
+    sim::env(disk, 1)
 }
 
 /// What the metadata and the clients know.

@@ -20,10 +20,9 @@ use crate::{
     crc::crc32c,
     env::{
         Env,
-        background::Background,
         bugs::{Bug, Bugs},
         sim::{
-            SimClock, SimEntropy,
+            self,
             disk::{Fault, SimDisk},
             proof::{Dice, Seeded, Trace, reached},
         },
@@ -145,13 +144,7 @@ struct Life {
 impl World {
     fn new(seed: u64, bugs: Bugs) -> Self {
         let (dice, disk) = (Dice::new(seed), SimDisk::new());
-        let env = Env {
-            clock: Arc::new(SimClock::at(Millis(1_000))),
-            entropy: Arc::new(SimEntropy::seeded(seed)),
-            disk: Arc::new(disk.clone()),
-            background: Background::none(),
-            bugs,
-        };
+        let env = Env { bugs, ..sim::env(&disk, seed) };
         let (may_damage, may_fail) = (dice.one_in(2), dice.one_in(2));
         let small_files = dice.one_in(2);
         Self {

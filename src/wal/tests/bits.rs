@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     env::{
-        bugs::Bug,
+        bugs::{Bug, Bugs},
         disk::DiskFile,
         sim::proof::{catches, grouped},
     },
